@@ -1,0 +1,46 @@
+# `make` lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# Tools that a machine lacks are put here, never into the system (but for Debian packages).
+TOOLS := $(CURDIR)/.tools
+export PATH := $(TOOLS)/go/bin:$(TOOLS)/bin:$(PATH)
+
+CARGO_DENY := 0.20.2
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: build-deps ## build, and start a gateway on the built-in settings
+	@cargo build --locked --release
+	@exec target/release/modgate serve
+
+test: test-deps ## everything but what needs the outside
+	cargo test --locked
+
+test-live: test-deps ## against the real public Go module proxy
+	cargo test --locked --release --test it -- --ignored --nocapture --test-threads 1 live::
+
+bench: build-deps ## what the pure parts cost
+	cargo bench --locked --bench pure
+
+check: build-deps $(TOOLS)/bin/cargo-deny ## formatting, lints, documentation, dependencies
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+	cargo deny --locked check --hide-inclusion-graph bans licenses sources
+
+audit: $(TOOLS)/bin/cargo-deny ## known vulnerabilities in dependencies; fetches the advisory database
+	cargo deny check advisories
+
+build-deps: ## what the build needs: cmake, a C compiler (Debian packages)
+	@tests/install-deps.sh build
+
+test-deps: build-deps ## what the tests need besides: Go, curl, git
+	@tests/install-deps.sh test
+
+$(TOOLS)/bin/cargo-deny:
+	cargo install --locked --debug cargo-deny --version $(CARGO_DENY) --root $(TOOLS) --target-dir target/tools
+
+.PHONY: help run test test-live bench check audit build-deps test-deps

@@ -1,0 +1,6 @@
+//! modgate: a caching reverse proxy and registry for Go modules.
+//!
+//! `ARCHITECTURE.md` draws the way of a request. A layer uses only layers above it in this list.
+
+pub mod module;
+pub mod protocol;

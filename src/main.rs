@@ -1,0 +1,3 @@
+//! modgate.
+
+fn main() {}

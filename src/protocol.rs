@@ -1,0 +1,343 @@
+//! The surface: a method and a URL path become one [`Request`]. Everything that is served stands here.
+//!
+//! A path is decoded once and judged before anything else sees it, so that no later layer meets `..`, a
+//! second encoding or a case trick. The module path inside is compared and sent in its unescaped form only.
+
+use crate::module::{ModulePath, OwnerName, Version, version};
+
+mod tile;
+
+/// Longest path that is looked at, in bytes as sent: the longest escaped module path and version fit several times.
+const PATH_MAX: usize = 4096;
+/// Longest branch, tag or hash that is looked up, in bytes.
+const QUERY_MAX: usize = 200;
+
+/// The media types of what is served.
+pub mod media {
+    /// Lists, `.mod`, notes and records of a checksum database, and every refusal.
+    pub const TEXT: &str = "text/plain; charset=utf-8";
+    /// `.info`, `@latest`, and an operator's answers.
+    pub const JSON: &str = "application/json";
+    /// `.zip`
+    pub const ZIP: &str = "application/zip";
+    /// Tiles.
+    pub const BYTES: &str = "application/octet-stream";
+}
+
+/// What the path is relative to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Base {
+    /// `/`: every hosted module that the caller may see, then public ones.
+    Root,
+    /// `/api/packages/{owner}/go`: that owner's modules, then public ones.
+    Owner(OwnerName),
+    /// An owner base whose name no owner can have: treated as an owner that is not there.
+    NoOwner,
+}
+
+/// A well-formed request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// GET, HEAD of a base.
+    Home(Base),
+    /// The GOPROXY protocol.
+    Module(Base, ModulePath, ModuleAsk),
+    /// A checksum database.
+    Sumdb(Base, SumdbAsk),
+    /// PUT `/api/packages/{owner}/go/upload`; `None` where no owner can have the name.
+    Publish(Option<OwnerName>),
+    /// DELETE `/api/v1/packages/{owner}/go/{module}/{version}`; `None` as above.
+    Delete(Option<OwnerName>, ModulePath, Version),
+    /// GET `/healthz`.
+    Health,
+    /// GET `/readyz`.
+    Ready,
+    /// `/admin/{command}`: served on the admin listeners only.
+    Admin(String),
+}
+
+/// What is asked of a module.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ModuleAsk {
+    /// `@v/list`
+    List,
+    /// `@latest`
+    Latest,
+    /// `@v/{version}.info` of a canonical version.
+    Info(Version),
+    /// `@v/{query}.info` of anything else: a branch, a hash, `v1.2.3+meta`. Unescaped.
+    Query(String),
+    /// `@v/{version}.mod`
+    Mod(Version),
+    /// `@v/{version}.zip`
+    Zip(Version),
+    /// `@v/latest.{info,mod,zip}`: hosted only.
+    Alias(Ext),
+    /// `.mod` or `.zip` of something that is no canonical version: absent, without asking anyone.
+    NoVersion(String),
+}
+
+impl ModuleAsk {
+    /// What stands behind the module's path and a `/` where this is asked for, escaped: `@latest`, `@v/list`, `@v/v1.0.0.zip`.
+    /// None for what only this gateway knows, or nobody: [`ModuleAsk::Alias`] and [`ModuleAsk::NoVersion`], and queries that
+    /// cannot be escaped.
+    pub fn file(&self) -> Option<String> {
+        Some(match self {
+            Self::List => "@v/list".to_owned(),
+            Self::Latest => "@latest".to_owned(),
+            Self::Info(version) => format!("@v/{}.info", version.escaped()),
+            Self::Query(query) => format!("@v/{}.info", version::escape_query(query).ok()?),
+            Self::Mod(version) => format!("@v/{}.mod", version.escaped()),
+            Self::Zip(version) => format!("@v/{}.zip", version.escaped()),
+            Self::Alias(_) | Self::NoVersion(_) => return None,
+        })
+    }
+
+    /// The media type of what answers it.
+    pub fn media_type(&self) -> &'static str {
+        match self {
+            Self::List | Self::Mod(_) | Self::Alias(Ext::Mod) | Self::NoVersion(_) => media::TEXT,
+            Self::Latest | Self::Info(_) | Self::Query(_) | Self::Alias(Ext::Info) => media::JSON,
+            Self::Zip(_) | Self::Alias(Ext::Zip) => media::ZIP,
+        }
+    }
+}
+
+/// The files of a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ext {
+    /// `.info`
+    Info,
+    /// `.mod`
+    Mod,
+    /// `.zip`
+    Zip,
+}
+
+/// What is asked of a checksum database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SumdbAsk {
+    /// The database: host[/path].
+    pub name: String,
+    /// The question.
+    pub what: SumdbWhat,
+}
+
+/// The questions.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum SumdbWhat {
+    /// `/supported`
+    Supported,
+    /// `/latest`
+    Latest,
+    /// `/lookup/{module}@{version}`
+    Lookup(ModulePath, Version),
+    /// `/tile/…`, canonical: what stands after `tile/`.
+    Tile(String),
+}
+
+impl SumdbWhat {
+    /// The media type of what answers it.
+    pub fn media_type(&self) -> &'static str {
+        match self {
+            Self::Supported | Self::Latest | Self::Lookup(..) => media::TEXT,
+            Self::Tile(_) => media::BYTES,
+        }
+    }
+}
+
+/// Why a method and a path are no [`Request`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reject {
+    /// 400: the request is not the protocol's. One line.
+    Bad(String),
+    /// 404: nothing is served there.
+    NotFound,
+    /// 405, with the value of `Allow`.
+    Method(&'static str),
+}
+
+fn bad<T>(why: impl Into<String>) -> Result<T, Reject> {
+    Err(Reject::Bad(why.into()))
+}
+
+const READ: &str = "GET, HEAD";
+
+/// Judges a method and a raw path: as sent, percent-encoded, without its query string.
+pub fn parse(method: &http::Method, raw_path: &str) -> Result<Request, Reject> {
+    let (request, allow) = route(raw_path)?;
+    let allowed = allow.split(", ").any(|name| name == method.as_str());
+    if allowed { Ok(request) } else { Err(Reject::Method(allow)) }
+}
+
+/// The request that a path names, and the methods that it takes.
+fn route(raw_path: &str) -> Result<(Request, &'static str), Reject> {
+    if raw_path.len() > PATH_MAX {
+        return bad(format!("the path is longer than {PATH_MAX} bytes"));
+    }
+    let Some(raw) = raw_path.strip_prefix('/') else { return bad("the path does not begin with /") };
+    if let Some(rest) = raw.strip_prefix("api/v1/packages/") {
+        return delete(rest).map(|request| (request, "DELETE"));
+    }
+    let path = decode(raw)?;
+    match path.as_str() {
+        "" => return Ok((Request::Home(Base::Root), READ)),
+        "healthz" => return Ok((Request::Health, READ)),
+        "readyz" => return Ok((Request::Ready, READ)),
+        _ => {}
+    }
+    if let Some(command) = path.strip_prefix("admin/") {
+        return Ok((Request::Admin(command.to_owned()), "POST"));
+    }
+    if let Some((owner, rest)) = path.strip_prefix("api/packages/").and_then(|rest| rest.split_once('/')) {
+        let owner = owner.parse().ok();
+        if rest == "go/upload" {
+            return Ok((Request::Publish(owner), "PUT"));
+        }
+        let base = owner.map_or(Base::NoOwner, Base::Owner);
+        return match rest {
+            "go" | "go/" => Ok((Request::Home(base), READ)),
+            _ => match rest.strip_prefix("go/") {
+                Some(rest) => based(base, rest).map(|request| (request, READ)),
+                None => Err(Reject::NotFound),
+            },
+        };
+    }
+    based(Base::Root, &path).map(|request| (request, READ))
+}
+
+/// What is read below a base. `path` is decoded and has no leading slash.
+fn based(base: Base, path: &str) -> Result<Request, Reject> {
+    if let Some(rest) = path.strip_prefix("sumdb/") {
+        return sumdb(rest).map(|ask| Request::Sumdb(base, ask));
+    }
+    check_elements(path)?;
+    if path.bytes().any(|b| b.is_ascii_uppercase()) {
+        return bad("a capital letter in an escaped path: write ! and the small letter");
+    }
+    let (module, ask) = if let Some(module) = path.strip_suffix("/@latest") {
+        (module, ModuleAsk::Latest)
+    } else if let Some((module, file)) = path.split_once("/@v/") {
+        (module, version_file(file)?)
+    } else {
+        return Err(Reject::NotFound);
+    };
+    let module = ModulePath::unescape(module).or_else(|e| bad(e.to_string()))?;
+    Ok(Request::Module(base, module, ask))
+}
+
+/// What stands behind `/@v/`.
+fn version_file(file: &str) -> Result<ModuleAsk, Reject> {
+    if file == "list" {
+        return Ok(ModuleAsk::List);
+    }
+    if file.contains('/') {
+        return bad("a / in a version");
+    }
+    let (stem, ext) = match file.rsplit_once('.') {
+        Some((stem, "info")) => (stem, Ext::Info),
+        Some((stem, "mod")) => (stem, Ext::Mod),
+        Some((stem, "zip")) => (stem, Ext::Zip),
+        _ => return Err(Reject::NotFound),
+    };
+    if stem == "latest" {
+        return Ok(ModuleAsk::Alias(ext));
+    }
+    if let Ok(version) = Version::unescape(stem) {
+        return Ok(match ext {
+            Ext::Info => ModuleAsk::Info(version),
+            Ext::Mod => ModuleAsk::Mod(version),
+            Ext::Zip => ModuleAsk::Zip(version),
+        });
+    }
+    let query = version::unescape_query(stem).or_else(|e| bad(e.to_string()))?;
+    if query.len() > QUERY_MAX {
+        return bad(format!("the version is longer than {QUERY_MAX} bytes"));
+    }
+    Ok(if ext == Ext::Info { ModuleAsk::Query(query) } else { ModuleAsk::NoVersion(query) })
+}
+
+/// What stands behind `sumdb/`. The name may hold slashes, so the question is found by its own words.
+fn sumdb(rest: &str) -> Result<SumdbAsk, Reject> {
+    let ask = |name: &str, what| Ok(SumdbAsk { name: name.to_owned(), what });
+    if let Some(name) = rest.strip_suffix("/supported").filter(|name| !name.is_empty()) {
+        return ask(name, SumdbWhat::Supported);
+    }
+    check_elements(rest)?;
+    if let Some(name) = rest.strip_suffix("/latest") {
+        return ask(name, SumdbWhat::Latest);
+    }
+    if let Some((name, lookup)) = rest.split_once("/lookup/") {
+        let (module, version) = lookup.rsplit_once('@').map_or_else(|| bad("a look-up is MODULE@VERSION"), Ok)?;
+        let module = ModulePath::unescape(module).or_else(|e| bad(e.to_string()))?;
+        let version = Version::unescape(version).or_else(|e| bad(e.to_string()))?;
+        return ask(name, SumdbWhat::Lookup(module, version));
+    }
+    if let Some((name, path)) = rest.split_once("/tile/") {
+        if !tile::is_canonical(path) {
+            return bad("malformed tile path");
+        }
+        return ask(name, SumdbWhat::Tile(path.to_owned()));
+    }
+    Err(Reject::NotFound)
+}
+
+/// What stands behind `/api/v1/packages/`: `{owner}/go/{module}/{version}`, the module percent-encoded or raw.
+fn delete(rest: &str) -> Result<Request, Reject> {
+    let Some((owner, rest)) = rest.split_once('/') else { return Err(Reject::NotFound) };
+    let Some((module, version)) = rest.strip_prefix("go/").and_then(|rest| rest.rsplit_once('/')) else { return Err(Reject::NotFound) };
+    let module = decode_with(module, Slashes::Encoded)?;
+    check_elements(&module)?;
+    let module = module.parse::<ModulePath>().or_else(|e| bad(e.to_string()))?;
+    let version = decode(version)?.parse::<Version>().or_else(|e| bad(e.to_string()))?;
+    Ok(Request::Delete(owner.parse().ok(), module, version))
+}
+
+/// No empty, `.` or `..` element.
+fn check_elements(path: &str) -> Result<(), Reject> {
+    match path.split('/').find(|elem| matches!(*elem, "" | "." | "..")) {
+        None => Ok(()),
+        Some("") => bad("an empty path element"),
+        Some(_) => bad("a . or .. path element"),
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Slashes {
+    Raw,
+    Encoded,
+}
+
+fn decode(raw: &str) -> Result<String, Reject> {
+    decode_with(raw, Slashes::Raw)
+}
+
+/// Percent-decodes once. What could be read differently by somebody behind us is refused, whatever it means.
+fn decode_with(raw: &str, slashes: Slashes) -> Result<String, Reject> {
+    let mut out = Vec::with_capacity(raw.len());
+    let mut bytes = raw.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            out.push(byte);
+            continue;
+        }
+        let digit = |b: Option<u8>| b.and_then(|b| char::from(b).to_digit(16));
+        let (Some(high), Some(low)) = (digit(bytes.next()), digit(bytes.next())) else { return bad("malformed percent-encoding") };
+        // Two hex digits make a byte.
+        let byte = (high * 16 + low) as u8;
+        if byte == b'/' && slashes == Slashes::Raw {
+            return bad("an encoded / in the path");
+        }
+        out.push(byte);
+    }
+    let path = String::from_utf8(out).or_else(|_| bad("the path is not UTF-8"))?;
+    match path.chars().find(|&c| c == '%' || c == '\\' || c.is_control()) {
+        None => Ok(path),
+        Some('%') => bad("a % left after decoding the path"),
+        Some('\\') => bad("a \\ in the path"),
+        Some(_) => bad("a control character in the path"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

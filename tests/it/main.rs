@@ -1,0 +1,3 @@
+//! The whole, from outside: real sockets, the real go command, real curl, the real gateway.
+
+mod xmod;
