@@ -4,3 +4,6 @@
 
 pub mod module;
 pub mod protocol;
+pub mod durable;
+pub mod config;
+pub mod observe;

@@ -1,0 +1,118 @@
+//! Listeners, and where the gateway asks.
+
+use super::*;
+
+#[test]
+fn goproxy_is_read_as_the_go_command_reads_it() {
+    let hops = |text: &str| {
+        let config = Config::from_toml(&format!("[upstream]\ngoproxy = '{text}'")).map_err(|error| error.to_string())?;
+        Ok::<_, String>(
+            config.upstream.goproxy.iter().map(|hop| format!("{}{}", hop.url, if hop.any_error { "|" } else { "" })).collect::<Vec<_>>(),
+        )
+    };
+    assert_eq!(
+        hops("https://a.example/x/|b.example/y, ,http://c:1,off,ignored.example").unwrap(),
+        ["https://a.example/x|", "https://b.example/y", "http://c:1/"]
+    );
+    assert!(hops("off").unwrap().is_empty());
+    for (bad, word) in [
+        ("", "write \\\"off\\\""),
+        (",|", "off"),
+        ("https://a.example,direct", "never goes to version control"),
+        ("https://u:p4ss@a.example", "not supported"),
+        ("https://p4ss@a.example:x", "secret"),
+        ("file:///x", "http and https"),
+        ("noproxy", "http"),
+        ("https://a.example/?q", "query"),
+        ("ftp://a.example", "http"),
+    ] {
+        let told = hops(bad).unwrap_err();
+        assert!(told.contains(&word.replace('\\', "")) || told.contains("http or https"), "{bad}: {told}");
+        assert!(!told.contains("p4ss"), "{told}");
+        assert!(told.contains(":2: upstream.goproxy: expected"), "{told}");
+    }
+}
+
+#[test]
+fn a_gateway_is_not_its_own_upstream() {
+    let told = one_problem("[server]\nlisten = [\"127.0.0.1:80\"]\n[upstream]\ngoproxy = \"http://127.0.0.1/x\"");
+    assert!(told.starts_with("4: upstream.goproxy: expected other proxies, found"), "{told}");
+    let told = one_problem("[server]\npublic_url = \"https://Go.example.com\"\n[upstream]\ngoproxy = \"https://go.example.com:443\"");
+    assert!(told.contains("this gateway itself"), "{told}");
+}
+
+#[test]
+fn the_checksum_database_is_a_name_or_off() {
+    let sumdb = |text: &str| Config::from_toml(&format!("[upstream]\nsumdb = '{text}'")).map(|config| config.upstream.sumdb);
+    assert_eq!(sumdb("off").unwrap(), None);
+    assert_eq!(sumdb("sum.example.org/db").unwrap().as_deref(), Some("sum.example.org/db"));
+    let with_key = "sum.example.org+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8";
+    assert_eq!(sumdb(with_key).unwrap().as_deref(), Some("sum.example.org"));
+    for bad in [
+        "",
+        "a+033de0ae",
+        "a+033de0ae+AAAA",
+        "a+x+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8",
+        "a https://b.example",
+        "https://a.example",
+        "a/../b",
+        "a%2f",
+    ] {
+        assert!(sumdb(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn public_url_is_a_scheme_and_an_authority() {
+    let url = |text: &str| Config::from_toml(&format!("[server]\npublic_url = '{text}'")).map(|config| config.server.public_url);
+    assert_eq!(url("").unwrap(), None);
+    assert_eq!(url("https://go.example.com").unwrap().unwrap().as_str(), "https://go.example.com/");
+    for bad in ["go.example.com", "https://go.example.com/path", "https://u:pw@go.example.com", "ftp://x", "https://x/?q", "https://"] {
+        let told = url(bad).unwrap_err().to_string();
+        assert!(!told.contains("pw@"), "{told}");
+    }
+}
+
+#[test]
+fn a_listener_off_loopback_needs_a_public_url_and_plain_http_there_a_word() {
+    let told = problems("[server]\nlisten = [\n\"127.0.0.1:80\",\n\"0.0.0.0:81\"]\n");
+    assert_eq!(told.len(), 2, "{told:#?}");
+    assert!(told[0].starts_with("4: server.listen: expected a loopback address for plain http, found \"0.0.0.0:81\"; "), "{told:#?}");
+    assert!(told[1].starts_with("4: server.public_url: expected the URL that clients use"), "{told:#?}");
+    let good = "[server]\nlisten = [\"0.0.0.0:81\"]\nallow_plain = true\npublic_url = \"https://go.example.com\"\n";
+    assert!(file(good).is_ok());
+    let tls = "[server]\ntls_listen = [\"[::]:443\"]\ntls = \"local\"\npublic_url = \"https://go.example.com\"\n";
+    assert!(file(tls).is_ok());
+    assert!(one_problem("[server]\nadmin_listen = \"10.0.0.1:81\"\n").starts_with("2: server.admin_listen: expected a loopback"));
+    assert!(file("[server]\nlisten = [\"[::ffff:127.0.0.1]:81\", \"127.9.9.9:1\"]\n").is_ok());
+}
+
+#[test]
+fn two_listeners_do_not_share_a_port() {
+    let told = one_problem("[server]\nlisten = [\"127.0.0.1:80\",\n\"127.0.0.1:80\"]\n");
+    assert!(told.starts_with("3: server.listen: expected an address and port that no other listener has, found"), "{told}");
+    let other =
+        "[server]\npublic_url=\"https://a.example\"\ntls=\"local\"\ntls_listen = [\"0.0.0.0:80\"]\nadmin_listen = \"127.0.0.1:80\"\n";
+    assert!(one_problem(other).starts_with("5: server.admin_listen: "));
+    assert!(file("[server]\nlisten = [\"127.0.0.1:0\", \"127.0.0.1:0\"]\n").is_ok());
+}
+
+#[test]
+fn https_needs_a_certificate_from_one_place() {
+    assert!(one_problem("[server]\ntls_listen = [\"127.0.0.1:443\"]").starts_with("2: server.tls: expected a certificate"));
+    assert!(one_problem("[server]\ntls = \"lokal\"").starts_with("2: server.tls: expected \"local\" or a table"));
+    assert_eq!(
+        one_problem("[server]\ntls = { cert = \"c\" }"),
+        "0: server.tls.key: expected a value, found nothing".replace("0:", "default:")
+    );
+    let text = "[server]\ntls_listen = [\"127.0.0.1:443\"]\ntls = { cert = \"c.pem\", key = \"/k.pem\" }";
+    let tls = file(text).unwrap().config.server.tls;
+    assert_eq!(tls, Some(Tls::Files { cert: "/etc/x/c.pem".into(), key: "/k.pem".into() }));
+    let over = environment(&[("MODGATE_SERVER__TLS", "local")]);
+    let loaded = load_text(text, Path::new("m.toml"), &Flags::default(), &over).unwrap();
+    assert_eq!(loaded.config.server.tls, Some(Tls::Local));
+    assert_eq!(value_of(&loaded, "server.tls.cert"), "");
+    let key = environment(&[("MODGATE_SERVER__TLS__KEY", "k2.pem")]);
+    let loaded = load_text(text, Path::new("d/m.toml"), &Flags::default(), &key).unwrap();
+    assert_eq!(loaded.config.server.tls, Some(Tls::Files { cert: "d/c.pem".into(), key: "k2.pem".into() }));
+}

@@ -1,0 +1,87 @@
+//! GOPROXY and GOSUMDB syntax, as the go command reads it.
+
+use super::Hop;
+use super::problem::{Wrong, quote};
+use super::values::without_secret;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+/// The algorithm's byte and an Ed25519 public key.
+const KEY_BYTES: usize = 33;
+
+/// The most proxies in a list.
+const HOPS_MAX: usize = 16;
+
+/// A GOPROXY list. `off` ends it; alone it is the empty list.
+pub(super) fn goproxy(text: &str) -> Result<Vec<Hop>, Wrong> {
+    let expected = || Wrong::expected("a GOPROXY list: http and https URLs with , or | between them, or \"off\"");
+    let mut hops = Vec::new();
+    let mut any = false;
+    for piece in text.split_inclusive([',', '|']) {
+        let (entry, any_error) = match piece.strip_suffix('|') {
+            Some(entry) => (entry, true),
+            None => (piece.strip_suffix(',').unwrap_or(piece), false),
+        };
+        let entry = entry.trim();
+        if entry.is_empty() {
+            continue;
+        }
+        any = true;
+        match entry {
+            "off" => return Ok(hops),
+            "direct" => {
+                return Err(expected().found(quote(entry)).hint("the gateway never goes to version control itself: leave \"direct\" out"));
+            }
+            _ => hops.push(Hop { url: proxy_url(entry)?, any_error }),
+        }
+        if hops.len() > HOPS_MAX {
+            return Err(Wrong::expected(format!("at most {HOPS_MAX} proxies")).found("more"));
+        }
+    }
+    if any { Ok(hops) } else { Err(expected().hint("to ask nobody write \"off\"")) }
+}
+
+fn proxy_url(entry: &str) -> Result<url::Url, Wrong> {
+    let wrong = |text: &str| without_secret(entry, Wrong::expected(text).found(quote(entry)));
+    // As the go command has it: without a scheme, https is meant.
+    let with_scheme = !entry.contains(":/") && entry.contains(['.', ':', '/']) && !entry.starts_with('/');
+    let full = if with_scheme { format!("https://{entry}") } else { entry.to_owned() };
+    let mut url = url::Url::parse(&full).map_err(|_| wrong("an http or https URL in the GOPROXY list"))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
+        return Err(wrong("an http or https URL in the GOPROXY list"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(wrong("URLs without credentials").hint("credentials for an upstream are not supported"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(wrong("URLs without a query or a fragment"));
+    }
+    let path = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&path);
+    Ok(url)
+}
+
+/// GOSUMDB syntax, so far as it is supported: a name, or `off`.
+pub(super) fn sumdb(text: &str) -> Result<Option<String>, Wrong> {
+    let wrong = || Wrong::expected("the name of a checksum database, its verifier key (NAME+HASH+KEY), or \"off\"");
+    if text == "off" {
+        return Ok(None);
+    }
+    if text.contains(' ') {
+        return Err(wrong().hint("a URL after the name is not supported: it is asked through upstream.goproxy"));
+    }
+    let name = match text.split_once('+') {
+        None => text,
+        Some((name, key)) if is_key(key) => name,
+        Some(_) => return Err(wrong().hint("what stands after the + is no verifier key")),
+    };
+    let element = |e: &str| !matches!(e, "" | "." | "..") && e.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~:".contains(&b));
+    if name.split('/').all(element) { Ok(Some(name.to_owned())) } else { Err(wrong()) }
+}
+
+/// Whether this is `HASH+KEY` of a signed note's verifier key: 8 hex digits, and the base64 of an algorithm and a key.
+fn is_key(text: &str) -> bool {
+    let Some((hash, key)) = text.split_once('+') else { return false };
+    let is_hash = hash.len() == 8 && hash.bytes().all(|b| b.is_ascii_hexdigit());
+    is_hash && STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == KEY_BYTES)
+}

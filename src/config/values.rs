@@ -1,0 +1,147 @@
+//! What values look like: sizes, durations, addresses, words.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::keys;
+use super::problem::{Wrong, quote};
+use super::raw::Raw;
+
+/// The longest duration: beyond it clocks overflow.
+const DURATION_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+const SIZE_UNITS: &[(&str, u64)] = &[
+    ("TiB", 1 << 40),
+    ("GiB", 1 << 30),
+    ("MiB", 1 << 20),
+    ("KiB", 1 << 10),
+    ("TB", 1_000_000_000_000),
+    ("GB", 1_000_000_000),
+    ("MB", 1_000_000),
+    ("kB", 1_000),
+    ("KB", 1_000),
+    ("B", 1),
+    ("", 1),
+];
+
+const DURATION_UNITS_MS: &[(&str, u64)] = &[("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+
+/// A duration longer than zero, written as in the settings: `30s`, `5m`, `400d`.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let time = Duration::from_millis(number_with_unit(text, DURATION_UNITS_MS)?);
+    (!time.is_zero() && time <= DURATION_MAX).then_some(time)
+}
+
+/// Digits and one of `units`, multiplied; `None` for anything else and on overflow.
+fn number_with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let factor = units.iter().find(|(name, _)| *name == unit)?.1;
+    number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+/// A size in bytes: `"20GiB"`, `"500MB"`, or a number of bytes.
+pub(super) fn size(raw: &Raw, range: &RangeInclusive<u64>) -> Result<u64, Wrong> {
+    let bytes = match raw {
+        Raw::Text(text) => number_with_unit(text, SIZE_UNITS),
+        Raw::Integer(number) => u64::try_from(*number).ok(),
+        _ => None,
+    };
+    let bytes = bytes.ok_or_else(|| Wrong::expected("a size like \"20GiB\" or \"500MB\", or a number of bytes"))?;
+    if range.contains(&bytes) {
+        return Ok(bytes);
+    }
+    Err(Wrong::expected(format!("a size from {} to {} bytes", range.start(), range.end())))
+}
+
+/// A duration: `"30s"`, `"5m"`, `"400d"`. Zero only where `zero` allows it.
+pub(super) fn duration(raw: &Raw, zero: bool) -> Result<Duration, Wrong> {
+    let wrong = || Wrong::expected("a duration like \"30s\", \"5m\" or \"400d\" (units ms, s, m, h, d)");
+    let Raw::Text(text) = raw else { return Err(wrong()) };
+    let time = number_with_unit(text, DURATION_UNITS_MS).map(Duration::from_millis).ok_or_else(wrong)?;
+    if time > DURATION_MAX {
+        return Err(Wrong::expected("a duration of at most 36500d"));
+    }
+    if time.is_zero() && !zero {
+        return Err(Wrong::expected("a duration longer than zero"));
+    }
+    Ok(time)
+}
+
+/// A count within a range.
+pub(super) fn count(raw: &Raw, range: &RangeInclusive<usize>) -> Result<usize, Wrong> {
+    let number = match raw {
+        Raw::Integer(number) => usize::try_from(*number).ok().filter(|number| range.contains(number)),
+        _ => None,
+    };
+    number.ok_or_else(|| Wrong::expected(format!("a whole number from {} to {}", range.start(), range.end())))
+}
+
+/// `true` or `false`.
+pub(super) fn truth(raw: &Raw) -> Result<bool, Wrong> {
+    match raw {
+        Raw::Truth(truth) => Ok(*truth),
+        _ => Err(Wrong::expected("true or false")),
+    }
+}
+
+/// A string.
+pub(super) fn text(raw: &Raw) -> Result<&str, Wrong> {
+    match raw {
+        Raw::Text(text) => Ok(text),
+        _ => Err(Wrong::expected("a string")),
+    }
+}
+
+/// One of some words, and what it means.
+pub(super) fn word<T: Copy>(raw: &Raw, words: &[(&str, T)]) -> Result<T, Wrong> {
+    let names: Vec<String> = words.iter().map(|(name, _)| quote(name)).collect();
+    let wrong = Wrong::expected(names.join(" or "));
+    let Raw::Text(text) = raw else { return Err(wrong) };
+    if let Some((_, value)) = words.iter().find(|(name, _)| name == text) {
+        return Ok(*value);
+    }
+    Err(match keys::closest(&text.to_ascii_lowercase(), words.iter().map(|(name, _)| *name)) {
+        Some(near) => wrong.hint(format!("did you mean {}?", quote(&near))),
+        None => wrong,
+    })
+}
+
+/// An address to listen on: `127.0.0.1:8080`, `[::1]:8080`.
+pub(super) fn address(text: &str) -> Result<SocketAddr, Wrong> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let wrong = Wrong::expected("an IP address and a port, like \"127.0.0.1:8080\" or \"[::1]:8080\"");
+    Err(if text.starts_with("unix:") {
+        wrong.hint("unix sockets are not supported")
+    } else if let Some(port) = text.strip_prefix(':').or_else(|| text.parse::<u16>().ok().map(|_| text)) {
+        wrong.hint(format!("for every interface write {}", quote(&format!("0.0.0.0:{port}"))))
+    } else if let Some(port) = text.strip_prefix("localhost:") {
+        wrong.hint(format!("names are not looked up: write {}", quote(&format!("127.0.0.1:{port}"))))
+    } else {
+        wrong
+    })
+}
+
+/// What clients call this server: `http` or `https`, a host, perhaps a port, and nothing else.
+pub(super) fn public_url(text: &str) -> Result<url::Url, Wrong> {
+    let wrong = || Wrong::expected("a URL like \"https://go.example.com\"");
+    let url = url::Url::parse(text).map_err(|_| without_secret(text, wrong()))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
+        return Err(without_secret(text, wrong()));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(without_secret(text, Wrong::expected("a URL without credentials")));
+    }
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+        return Err(wrong().hint("a path, a query or a fragment is not supported"));
+    }
+    Ok(url)
+}
+
+/// Keeps what may be credentials out of an error.
+pub(super) fn without_secret(text: &str, wrong: Wrong) -> Wrong {
+    if text.contains('@') { wrong.found("one with an @ (not repeated here: it may hold a secret)") } else { wrong }
+}

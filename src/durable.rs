@@ -1,0 +1,317 @@
+//! The one place that makes bytes last: write, fsync, rename, fsync the folder.
+//!
+//! A file that another start must find appears whole or not at all: its bytes are written and fsynced under a temporary
+//! name, renamed, and the folder is fsynced. Only when all that is done may anyone be told. Everything here blocks;
+//! async callers use `spawn_blocking`.
+//!
+//! Every step goes through [`Disk`], so that a test can make any one of them fail, before or after it took effect,
+//! or forget what was never fsynced.
+
+use std::fmt;
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::io::Errno;
+use tempfile::{NamedTempFile, TempPath};
+
+/// Mode of every folder made here.
+const DIR_MODE: u32 = 0o700;
+/// Mode of every file made here, unless another is asked for.
+const FILE_MODE: u32 = 0o600;
+
+/// One thing done to the disk.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Step {
+    /// A folder is made.
+    CreateDir,
+    /// A file is made.
+    Create,
+    /// Bytes go to a file.
+    Write,
+    /// A file's bytes and length are made durable.
+    SyncFile,
+    /// A file gets its final name.
+    Rename,
+    /// The names in a folder are made durable.
+    SyncDir,
+    /// A file loses its name.
+    Remove,
+    /// A file is cut short.
+    Truncate,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::CreateDir => "make the folder",
+            Self::Create => "create",
+            Self::Write => "write to",
+            Self::SyncFile => "fsync",
+            Self::Rename => "rename to",
+            Self::SyncDir => "fsync the folder",
+            Self::Remove => "remove",
+            Self::Truncate => "truncate",
+        })
+    }
+}
+
+/// A step failed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {step} {}: {source}", path.display())]
+pub struct DurableError {
+    /// Which one.
+    pub step: Step,
+    /// On what; of a rename, the final name.
+    pub path: PathBuf,
+    /// Why.
+    #[source]
+    pub source: io::Error,
+}
+
+impl DurableError {
+    /// Whether there was no room: no space, no inodes, or over quota.
+    pub fn is_full(&self) -> bool {
+        is_full(&self.source)
+    }
+
+    /// Whether the file may stand under its final name all the same, now or after the next start.
+    pub fn may_have_happened(&self) -> bool {
+        matches!(self.step, Step::Rename | Step::SyncDir)
+    }
+}
+
+/// Whether an error means that the disk, or the user's share of it, is full.
+pub fn is_full(error: &io::Error) -> bool {
+    let errno = error.raw_os_error();
+    errno == Some(Errno::NOSPC.raw_os_error()) || errno == Some(Errno::DQUOT.raw_os_error())
+}
+
+/// A hook around every step, for tests: it runs the step or does not, and answers what it likes.
+pub trait Faults: Send + Sync + 'static {
+    /// `run` does the step; it is run at most once. `path` is what [`DurableError::path`] would be.
+    fn step(&self, step: Step, path: &Path, run: &mut dyn FnMut() -> io::Result<()>) -> io::Result<()>;
+
+    /// What [`Disk::room`] is to answer where there are `bytes`.
+    fn room(&self, bytes: u64) -> u64 {
+        bytes
+    }
+}
+
+/// The way to the disk. Cheap to clone; the default is the real one.
+#[derive(Clone, Default)]
+pub struct Disk {
+    faults: Option<Arc<dyn Faults>>,
+}
+
+impl fmt::Debug for Disk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.faults.is_some() { "Disk(with faults)" } else { "Disk" })
+    }
+}
+
+impl Disk {
+    /// A disk whose every step goes through `faults`.
+    pub fn with_faults(faults: Arc<dyn Faults>) -> Self {
+        Self { faults: Some(faults) }
+    }
+
+    fn step<T>(&self, step: Step, path: &Path, mut run: impl FnMut() -> io::Result<T>) -> Result<T, DurableError> {
+        let fail = |source| DurableError { step, path: path.to_owned(), source };
+        let Some(faults) = &self.faults else { return run().map_err(fail) };
+        let mut out = None;
+        faults
+            .step(step, path, &mut || {
+                out = Some(run()?);
+                Ok(())
+            })
+            .map_err(fail)?;
+        out.ok_or_else(|| fail(io::Error::other("the step was left out")))
+    }
+
+    /// Bytes that can still be written to the file system of `dir`.
+    pub fn room(&self, dir: &Path) -> io::Result<u64> {
+        let stat = rustix::fs::statvfs(dir)?;
+        let bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
+        Ok(self.faults.as_ref().map_or(bytes, |faults| faults.room(bytes)))
+    }
+
+    /// Makes `dir` and what is missing above it (0700), and makes their names durable.
+    ///
+    /// A folder that exists is left alone: whether its own name is durable, whoever made it knows.
+    pub fn create_dirs(&self, dir: &Path) -> Result<(), DurableError> {
+        if dir.is_dir() {
+            return Ok(());
+        }
+        if let Some(parent) = dir.parent().filter(|p| !p.as_os_str().is_empty()) {
+            self.create_dirs(parent)?;
+        }
+        self.step(Step::CreateDir, dir, || match fs::DirBuilder::new().mode(DIR_MODE).create(dir) {
+            // Somebody else was faster; or it is no folder, which the next step on it will tell.
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+            other => other,
+        })?;
+        self.sync_parent(dir)
+    }
+
+    /// Makes durable the names in `dir` and in every folder above it, up to and including `root`.
+    pub fn sync_up_to(&self, root: &Path, dir: &Path) -> Result<(), DurableError> {
+        for folder in dir.ancestors().take_while(|folder| folder.starts_with(root)) {
+            self.sync_dir(folder)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the names in a folder durable.
+    pub fn sync_dir(&self, dir: &Path) -> Result<(), DurableError> {
+        self.step(Step::SyncDir, dir, || File::open(dir)?.sync_all())
+    }
+
+    fn sync_parent(&self, path: &Path) -> Result<(), DurableError> {
+        match path.parent() {
+            Some(parent) if parent.as_os_str().is_empty() => self.sync_dir(Path::new(".")),
+            Some(parent) => self.sync_dir(parent),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes a file's bytes and length durable; its name is not. `path` is for messages.
+    pub fn sync_file(&self, file: &File, path: &Path) -> Result<(), DurableError> {
+        self.step(Step::SyncFile, path, || file.sync_all())
+    }
+
+    /// A new file (0600) in `dir` under a random name, removed when dropped.
+    pub fn stage(&self, dir: &Path) -> Result<NamedTempFile, DurableError> {
+        self.step(Step::Create, &dir.join("a new file"), || tempfile::Builder::new().prefix("").rand_bytes(16).tempfile_in(dir))
+    }
+
+    /// Makes a staged file durable as `to`, replacing what stands there. `to` lies on the same file system, in a folder that exists.
+    ///
+    /// When it fails, `staged` is removed unless it [may be](DurableError::may_have_happened) `to` by now.
+    pub fn persist(&self, file: &File, staged: TempPath, to: &Path) -> Result<(), DurableError> {
+        self.sync_file(file, &staged)?;
+        self.step(Step::Rename, to, || fs::rename(&staged, to))?;
+        // It has another name now. Disarming cannot fail on Unix, and dropping would find nothing to remove.
+        drop(staged.keep());
+        self.sync_parent(to)
+    }
+
+    /// Makes a file `to` (0600) with these bytes, durably, or leaves what was there; `tmp` is a folder on the same file system.
+    pub fn write(&self, tmp: &Path, to: &Path, bytes: &[u8]) -> Result<(), DurableError> {
+        self.write_with_mode(tmp, to, bytes, FILE_MODE)
+    }
+
+    /// As [`Disk::write`], with permission bits `mode`. The file is never open wider than that under any name.
+    pub fn write_with_mode(&self, tmp: &Path, to: &Path, bytes: &[u8], mode: u32) -> Result<(), DurableError> {
+        let staged = self.stage(tmp)?;
+        self.step(Step::Write, staged.path(), || {
+            let file = staged.as_file();
+            file.write_all_at(bytes, 0)?;
+            // Whatever the umask is.
+            if mode == FILE_MODE { Ok(()) } else { file.set_permissions(Permissions::from_mode(mode)) }
+        })?;
+        let (file, path) = staged.into_parts();
+        self.persist(&file, path, to)
+    }
+
+    /// Writes bytes into an open file, from `at` on. `path` is for messages.
+    pub fn write_at(&self, file: &File, path: &Path, bytes: &[u8], at: u64) -> Result<(), DurableError> {
+        self.step(Step::Write, path, || file.write_all_at(bytes, at))
+    }
+
+    /// Renames durably within one folder.
+    pub fn rename(&self, from: &Path, to: &Path) -> Result<(), DurableError> {
+        self.step(Step::Rename, to, || fs::rename(from, to))?;
+        self.sync_parent(to)
+    }
+
+    /// Removes a file, durably; it may be gone already.
+    pub fn remove(&self, path: &Path) -> Result<(), DurableError> {
+        self.unlink(path)?;
+        self.sync_parent(path)
+    }
+
+    /// Removes a file whose coming back after a power failure does no harm; it may be gone already.
+    pub fn unlink(&self, path: &Path) -> Result<(), DurableError> {
+        self.step(Step::Remove, path, || match fs::remove_file(path) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        })
+    }
+}
+
+/// A file that only grows, a durable piece at a time.
+#[derive(Debug)]
+pub struct Journal {
+    disk: Disk,
+    file: File,
+    path: PathBuf,
+    len: u64,
+    torn: bool,
+}
+
+impl Journal {
+    /// Opens the file, or makes an empty one, durably. `len`: what of it is good; the rest is cut off.
+    /// What is kept is durable when this returns, whoever wrote it.
+    pub fn open(disk: &Disk, path: &Path, len: u64) -> Result<Self, DurableError> {
+        let open = || fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path);
+        let file = disk.step(Step::Create, path, open)?;
+        let mut journal = Self { disk: disk.clone(), file, path: path.to_owned(), len, torn: false };
+        journal.cut()?;
+        disk.sync_parent(path)?;
+        Ok(journal)
+    }
+
+    /// Its length in bytes.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether nothing was appended yet.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Appends all of `bytes`, durably. When it fails nothing was appended: what had been written is cut off again, so that the
+    /// next piece does not stick to it; where that fails too, so does every append until the cut succeeds.
+    ///
+    /// After a crash in here any part of `bytes` may be missing, in the middle too: give it one line at a time.
+    pub fn append(&mut self, bytes: &[u8]) -> Result<(), DurableError> {
+        if self.torn {
+            self.cut()?;
+        }
+        self.torn = true;
+        let written = self
+            .disk
+            .step(Step::Write, &self.path, || self.file.write_all_at(bytes, self.len))
+            .and_then(|()| self.disk.sync_file(&self.file, &self.path));
+        if let Err(error) = written {
+            // The first error is the one to tell; a second leaves `torn` set.
+            let _ = self.cut();
+            return Err(error);
+        }
+        self.torn = false;
+        self.len += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Whether the last append failed and what it had written could not be cut off: it may be whole.
+    pub fn is_torn(&self) -> bool {
+        self.torn
+    }
+
+    fn cut(&mut self) -> Result<(), DurableError> {
+        self.disk.step(Step::Truncate, &self.path, || {
+            // A longer length would be filled with zeros: the caller asked for more than there is.
+            if self.file.metadata()?.len() < self.len { Err(io::ErrorKind::UnexpectedEof.into()) } else { self.file.set_len(self.len) }
+        })?;
+        self.disk.sync_file(&self.file, &self.path)?;
+        self.torn = false;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
