@@ -7,3 +7,4 @@ pub mod protocol;
 pub mod durable;
 pub mod config;
 pub mod observe;
+pub mod store;

@@ -1,0 +1,319 @@
+//! The data directory: its layout, its format version, and the lock that keeps a second gateway out.
+//!
+//! ```text
+//! format             which layout this is, JSON
+//! lock               held while a gateway runs; its process id
+//! blobs/             hosted zips and go.mod files by SHA-256
+//! records/           the truth about what is hosted: a JSON file a version, and changes.journal
+//! meta/              sled: an index over records/, made anew when it is gone or broken
+//! cache/             what came from upstream; how it lies there is the cache's matter
+//! ledger/            what ever left, and which public modules are known
+//! tls/               certificates of the local CA
+//! admin.sock         where the command line reaches the running gateway
+//! admin-token        the first token
+//! tmp/               being written; emptied at every start
+//! ```
+//!
+//! A backup needs `format`, `records/`, `blobs/` and `ledger/`, and `tls/` where clients trust the local CA: the rest is made anew.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use crate::durable::{Disk, DurableError};
+
+/// The layout that this program reads and writes.
+pub const FORMAT: u32 = 1;
+/// The first version of the program that knows [`FORMAT`].
+const FORMAT_NEEDS: &str = "0.1.0";
+/// More than a format or lock file ever holds, bytes.
+const SMALL_FILE_MAX: u64 = 4096;
+/// How long a lock that somebody holds is waited for: a process that is just ending, or a child between its fork and
+/// its exec, which holds what its parent held.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+/// Between two tries.
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+/// Every folder of the layout, a parent before what it holds.
+const FOLDERS: [&str; 7] = [BLOBS, RECORDS, META, CACHE, LEDGER, DataDir::TLS, TMP];
+const BLOBS: &str = "blobs";
+const RECORDS: &str = "records";
+const META: &str = "meta";
+const CACHE: &str = "cache";
+const LEDGER: &str = "ledger";
+const TMP: &str = "tmp";
+/// Which layout this is.
+const FORMAT_FILE: &str = "format";
+
+/// Why the data cannot be opened; the text is for the operator.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process works in it.
+    #[error("data directory {} is in use{}; stop that process, or choose another data_dir", dir.display(), pid.map(|pid| format!(" by process {pid}")).unwrap_or_default())]
+    InUse {
+        /// The data directory.
+        dir: PathBuf,
+        /// Who, if known.
+        pid: Option<u32>,
+    },
+    /// It cannot be made or written to.
+    #[error("data directory {} cannot be written: {source}", dir.display())]
+    NotWritable {
+        /// The data directory.
+        dir: PathBuf,
+        /// What failed.
+        #[source]
+        source: DurableError,
+    },
+    /// It has no room.
+    #[error("data directory {}: the disk is full", dir.display())]
+    Full {
+        /// The data directory.
+        dir: PathBuf,
+    },
+    /// It cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    NotReadable {
+        /// What.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A newer program wrote it.
+    #[error("data directory {} has format {found}, and this modgate ({}) knows none above {FORMAT}: start {} or newer", dir.display(), env!("CARGO_PKG_VERSION"), needs.as_deref().map_or_else(|| "a newer one".to_owned(), |needs| format!("modgate {needs}")))]
+    NewerFormat {
+        /// The data directory.
+        dir: PathBuf,
+        /// Its format.
+        found: u64,
+        /// The version of the program that is needed, where the directory tells.
+        needs: Option<String>,
+    },
+    /// There are files where ours belong, and no `format` file.
+    #[error("{} is not a modgate data directory: it has no file named format, but {} is not empty; choose an empty directory as data_dir, or, if this is a copy of one, copy the file format too", dir.display(), found.display())]
+    NotOurs {
+        /// The directory.
+        dir: PathBuf,
+        /// What is in the way.
+        found: PathBuf,
+    },
+    /// What is stored contradicts itself; the text names the place.
+    #[error("data directory {}: {text}", dir.display())]
+    Damaged {
+        /// The data directory.
+        dir: PathBuf,
+        /// What is wrong, and where.
+        text: String,
+    },
+    /// The records, or their index, cannot be opened now.
+    #[error("data directory {} cannot be opened: {source}", dir.display())]
+    Unavailable {
+        /// The data directory.
+        dir: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Something that must not be guessed at is damaged.
+    #[error("{}{}: {text}", path.display(), line.map(|n| format!(":{n}")).unwrap_or_default())]
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: Option<usize>,
+        /// What is wrong with it.
+        text: String,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Format {
+    format: u64,
+    /// The oldest version of the program that can open it.
+    #[serde(default)]
+    needs: Option<String>,
+}
+
+/// An opened data directory: ours alone as long as this lives.
+#[derive(Debug)]
+pub struct DataDir {
+    root: PathBuf,
+    disk: Disk,
+    swept: u64,
+    _lock: File,
+}
+
+impl DataDir {
+    /// The socket below the root, where the command line reaches the gateway that runs.
+    pub const ADMIN_SOCKET: &str = "admin.sock";
+    /// The file below the root that holds the first token.
+    pub const ADMIN_TOKEN: &str = "admin-token";
+    /// The folder below the root for the certificates of the local CA.
+    pub const TLS: &str = "tls";
+
+    /// Opens the directory, or makes it: takes the lock, judges the format, makes the folders (0700), empties `tmp/`.
+    pub fn open(root: &Path) -> Result<Self, OpenError> {
+        Self::open_on(root, Disk::default())
+    }
+
+    /// [`DataDir::open`] with the steps of `disk`.
+    pub fn open_on(root: &Path, disk: Disk) -> Result<Self, OpenError> {
+        let failed = |source: DurableError| failed(root, source);
+        // Absolute, so that a later change of the working directory means nothing.
+        let absolute = std::path::absolute(root).map_err(|source| OpenError::NotReadable { path: root.to_owned(), source })?;
+        let root = absolute.as_path();
+        disk.create_dirs(root).map_err(failed)?;
+        // Before anything is read: who else is at work here may be changing it.
+        let lock = take_lock(root)?;
+        if !judge_format(root)? {
+            refuse_strangers(root)?;
+            // Before any folder is made, and therefore staged beside it: a folder of ours that is found without it is a stranger's.
+            let text = serde_json::json!({ "format": FORMAT, "needs": FORMAT_NEEDS });
+            disk.write(root, &root.join(FORMAT_FILE), format!("{text}\n").as_bytes()).map_err(failed)?;
+        }
+        for folder in FOLDERS {
+            disk.create_dirs(&root.join(folder)).map_err(failed)?;
+        }
+        let swept = sweep(&root.join(TMP))?;
+        // A full disk or a read-only one shows here, not at the first publish.
+        let tmp = root.join(TMP);
+        let probe = tmp.join("probe");
+        disk.write(&tmp, &probe, b"probe\n").and_then(|()| disk.unlink(&probe)).map_err(failed)?;
+        Ok(Self { root: root.to_owned(), disk, swept, _lock: lock })
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The way to its disk.
+    pub fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
+    /// How many leftovers `tmp/` held.
+    pub fn swept(&self) -> u64 {
+        self.swept
+    }
+
+    /// `blobs/`
+    pub fn blobs(&self) -> PathBuf {
+        self.root.join(BLOBS)
+    }
+
+    /// `records/`
+    pub fn records(&self) -> PathBuf {
+        self.root.join(RECORDS)
+    }
+
+    /// `meta/`
+    pub fn meta(&self) -> PathBuf {
+        self.root.join(META)
+    }
+
+    /// `cache/`
+    pub fn cache(&self) -> PathBuf {
+        self.root.join(CACHE)
+    }
+
+    /// `ledger/`
+    pub fn ledger(&self) -> PathBuf {
+        self.root.join(LEDGER)
+    }
+
+    /// `tmp/`: on the same file system as all the others.
+    pub fn tmp(&self) -> PathBuf {
+        self.root.join(TMP)
+    }
+}
+
+/// What a failed step at start means to the operator.
+pub(in crate::store) fn failed(dir: &Path, source: DurableError) -> OpenError {
+    let dir = dir.to_owned();
+    if source.is_full() { OpenError::Full { dir } } else { OpenError::NotWritable { dir, source } }
+}
+
+fn take_lock(root: &Path) -> Result<File, OpenError> {
+    let path = root.join("lock");
+    let wrong = |source| failed(root, DurableError { step: crate::durable::Step::Create, path: path.clone(), source });
+    let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(wrong)?;
+    // flock belongs to this open file: a second gateway in the same process is kept out too, and the kernel lets go when we die.
+    let deadline = Instant::now() + LOCK_WAIT;
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => break,
+            Err(Errno::WOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(LOCK_PAUSE),
+            Err(Errno::WOULDBLOCK) => {
+                let pid = read_small(&path).ok().and_then(|text| text.trim().parse().ok());
+                return Err(OpenError::InUse { dir: root.to_owned(), pid });
+            }
+            Err(errno) => return Err(wrong(errno.into())),
+        }
+    }
+    // For people only; not worth an fsync.
+    file.set_len(0).and_then(|()| file.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0)).map_err(wrong)?;
+    Ok(file)
+}
+
+/// Whether there is a format file; an error if this program must not touch what it describes.
+fn judge_format(root: &Path) -> Result<bool, OpenError> {
+    let path = root.join(FORMAT_FILE);
+    let text = match read_small(&path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(source) => return Err(OpenError::NotReadable { path, source }),
+    };
+    let format: Format =
+        serde_json::from_str(&text).map_err(|e| OpenError::Corrupt { path, line: None, text: format!("not a format file: {e}") })?;
+    if format.format > u64::from(FORMAT) {
+        return Err(OpenError::NewerFormat { dir: root.to_owned(), found: format.format, needs: format.needs });
+    }
+    Ok(true)
+}
+
+/// Somebody's home directory may have a `tmp` folder too, and it would be emptied.
+fn refuse_strangers(root: &Path) -> Result<(), OpenError> {
+    for folder in FOLDERS {
+        let path = root.join(folder);
+        let holds_any = match fs::read_dir(&path) {
+            Ok(mut entries) => entries.next().is_some(),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => false,
+            Err(source) => return Err(OpenError::NotReadable { path, source }),
+        };
+        if holds_any {
+            return Err(OpenError::NotOurs { dir: root.to_owned(), found: path });
+        }
+    }
+    Ok(())
+}
+
+fn sweep(tmp: &Path) -> Result<u64, OpenError> {
+    let wrong = |source| OpenError::NotReadable { path: tmp.to_owned(), source };
+    let mut swept = 0;
+    for entry in fs::read_dir(tmp).map_err(wrong)? {
+        let entry = entry.map_err(wrong)?;
+        // Folders there are somebody's room for staging, not left-overs themselves.
+        let removed = if entry.file_type().map_err(wrong)?.is_dir() {
+            swept += sweep(&entry.path())?;
+            fs::remove_dir(entry.path())
+        } else {
+            swept += 1;
+            fs::remove_file(entry.path())
+        };
+        removed.map_err(|source| failed(tmp, DurableError { step: crate::durable::Step::Remove, path: entry.path(), source }))?;
+    }
+    Ok(swept)
+}
+
+fn read_small(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(SMALL_FILE_MAX).read_to_string(&mut text)?;
+    Ok(text)
+}

@@ -1,0 +1,472 @@
+//! What is kept for ever, behind traits that know no engine: hosted versions, tombstones, seals, claims,
+//! tokens and the egress ledger ([`Records`]), and the bytes of hosted modules ([`Blobs`]).
+//!
+//! One method is one use case is one transaction: no caller reads, decides and writes. Outcomes are enums;
+//! errors go by kind. Order is by [`Rev`], never by clock. `tests/it/store_contract.rs` is what every
+//! implementation must satisfy.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::durable::DurableError;
+use crate::module::{H1, ModulePath, OwnerName, Version};
+
+mod data_dir;
+#[cfg(test)]
+pub(crate) mod double;
+mod embedded;
+mod hex;
+
+pub use data_dir::{DataDir, FORMAT, OpenError};
+pub use embedded::{Embedded, HealReport};
+pub(crate) use hex::hex;
+
+/// A point in the history of the record store: every change makes a higher one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
+pub struct Rev(pub u64);
+
+/// What went wrong in a store, by kind.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The store cannot be reached or written now; trying later may help.
+    #[error("the store is away: {0}")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// What is stored is not what was written.
+    #[error("stored data is wrong: {0}")]
+    Corrupt(String),
+    /// No room.
+    #[error("the disk is full")]
+    Full,
+}
+
+impl StoreError {
+    /// The same error for somebody else whom it concerns.
+    pub fn again(&self) -> Self {
+        match self {
+            Self::Unavailable(source) => Self::Unavailable(source.to_string().into()),
+            Self::Corrupt(text) => Self::Corrupt(text.clone()),
+            Self::Full => Self::Full,
+        }
+    }
+}
+
+impl From<DurableError> for StoreError {
+    fn from(error: DurableError) -> Self {
+        if error.is_full() { Self::Full } else { Self::Unavailable(error.into()) }
+    }
+}
+
+/// The name of a blob: its SHA-256 and its length in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct BlobId {
+    /// SHA-256 of the content; hex in JSON and file names.
+    #[serde(with = "hex")]
+    pub sha256: [u8; 32],
+    /// Length in bytes.
+    pub len: u64,
+}
+
+/// A version to be published; its blobs are durable already.
+#[derive(Clone, Debug)]
+pub struct NewVersion {
+    /// The owner that it is published under.
+    pub owner: OwnerName,
+    /// The module.
+    pub path: ModulePath,
+    /// The version.
+    pub version: Version,
+    /// Hash of the zip.
+    pub h1: H1,
+    /// Hash of the go.mod file (`/go.mod` line of go.sum).
+    pub go_mod_h1: H1,
+    /// The zip.
+    pub zip: BlobId,
+    /// The go.mod file.
+    pub go_mod: BlobId,
+    /// The principal, as it stands in logs.
+    pub by: String,
+    /// The owner's own patterns name this path literally: it may shadow others' paths, above and below.
+    pub shadows: bool,
+    /// The host to claim with this publish, lower case, unless it was claimed or released before.
+    pub claim: Option<String>,
+    /// Nothing but the claim of its host keeps this path private: it is not published unless the host is claimed, by this
+    /// publish or before it.
+    pub needs_claim: bool,
+}
+
+/// What became of a publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Publish {
+    /// It is durable.
+    Created {
+        /// When.
+        rev: Rev,
+        /// The path had no hosted version and no tombstone before.
+        new_path: bool,
+        /// The host that this publish claimed.
+        claimed: Option<String>,
+    },
+    /// The version is there already; its hashes.
+    VersionExists(H1, H1),
+    /// The path, hosted or a tombstone, is another owner's.
+    NotYours,
+    /// The path is, but for case, or lies above or below another owner's hosted path or tombstone, and `shadows` is not set.
+    OutsideOwner,
+    /// This version was sealed with other content.
+    SealedOther {
+        /// The hash of the zip that was sealed.
+        h1: H1,
+        /// The hash of its go.mod.
+        go_mod_h1: H1,
+        /// It was this owner's version, for sure: another's hashes are not to be told.
+        yours: bool,
+    },
+    /// `needs_claim` is set, and the claim of the path's host was released.
+    NotClaimed,
+}
+
+/// What became of a delete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delete {
+    /// It is gone, durably; `last`: the path is a tombstone now.
+    Deleted {
+        /// When.
+        rev: Rev,
+        /// No version is left.
+        last: bool,
+    },
+    /// This owner has no such version.
+    Absent,
+}
+
+/// What became of a seal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seal {
+    /// The version is sealed with this content, now or before; durable.
+    Sealed,
+    /// The version is not there with this content any more.
+    Gone,
+}
+
+/// What became of a release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// Released, durably.
+    Released(Rev),
+    /// There is no such claim or tombstone.
+    Absent,
+    /// A module is hosted at this very path.
+    Hosted,
+}
+
+/// One hosted version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VersionRecord {
+    /// When it was published, in the order of revisions.
+    pub rev: Rev,
+    /// Its owner.
+    pub owner: OwnerName,
+    /// The module.
+    pub path: ModulePath,
+    /// The version.
+    pub version: Version,
+    /// Hash of the zip.
+    pub h1: H1,
+    /// Hash of the go.mod file.
+    pub go_mod_h1: H1,
+    /// The zip.
+    pub zip: BlobId,
+    /// The go.mod file.
+    pub go_mod: BlobId,
+    /// When it was published by the store's clock, seconds since 1970.
+    pub published_unix: u64,
+    /// Who published it.
+    pub by: String,
+}
+
+/// All hosted versions of one path, in semver order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostedModule {
+    /// The owner.
+    pub owner: OwnerName,
+    /// At least one.
+    pub versions: Vec<VersionRecord>,
+}
+
+/// A host that the first publish under it made private.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// The module whose publish made the claim.
+    pub path: ModulePath,
+    /// Its owner.
+    pub owner: OwnerName,
+    /// Who published it.
+    pub by: String,
+    /// When, seconds since 1970.
+    pub since_unix: u64,
+}
+
+/// What is hosted and claimed, as of one revision. Shared, never changed.
+#[derive(Clone, Debug, Default)]
+pub struct HostedIndex {
+    /// The revision that this is a snapshot of.
+    pub rev: Rev,
+    /// Every hosted path with its owner.
+    pub hosted: BTreeMap<ModulePath, OwnerName>,
+    /// Every path whose last version was deleted, with its owner.
+    pub tombstones: BTreeMap<ModulePath, OwnerName>,
+    /// Claims by host, lower case.
+    pub claims: BTreeMap<String, Claim>,
+    /// Hosts whose claim was released: publishing does not claim them again. Lower case.
+    pub released: std::collections::BTreeSet<String>,
+}
+
+/// Proof that an index is current: what makes a `PublicPath` asks for one.
+#[derive(Clone, Debug)]
+pub struct Fresh<T>(Arc<T>);
+
+impl<T> Fresh<T> {
+    /// For stores alone: `value` holds every change that was acknowledged before this call.
+    pub(in crate::store) fn new(value: Arc<T>) -> Self {
+        Self(value)
+    }
+}
+
+impl<T> std::ops::Deref for Fresh<T> {
+    type Target = Arc<T>;
+
+    fn deref(&self) -> &Arc<T> {
+        &self.0
+    }
+}
+
+/// What may be done with a token. `admin` implies all, `publish` and `delete` imply `read`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// Read modules.
+    Read,
+    /// Publish versions.
+    Publish,
+    /// Delete versions.
+    Delete,
+    /// Everything, operations too.
+    Admin,
+}
+
+/// SHA-256 of a token's text: tokens are random, so no slow hash is needed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct TokenHash(#[serde(with = "hex")] pub [u8; 32]);
+
+/// A token as it is kept; the secret itself is kept nowhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenRecord {
+    /// What `token revoke` takes; not secret.
+    pub id: String,
+    /// What the operator called it.
+    pub name: String,
+    /// How it is found.
+    pub hash: TokenHash,
+    /// What it may do.
+    pub scopes: Vec<Scope>,
+    /// Bound to these owners; all if empty.
+    pub owners: Vec<OwnerName>,
+    /// When it was made, seconds since 1970.
+    pub created_unix: u64,
+    /// When it ends, seconds since 1970; never if absent.
+    pub expires_unix: Option<u64>,
+}
+
+/// One line of the egress ledger: the first time that a path left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerLine {
+    /// When, RFC 3339 in UTC.
+    pub time: String,
+    /// What left.
+    pub path: ModulePath,
+    /// For whom.
+    pub principal: String,
+    /// The rule of the egress policy that let it.
+    pub rule: String,
+}
+
+/// Whether a path had left before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ledger {
+    /// Never before; the line is durable now.
+    First,
+    /// It is in the ledger already.
+    Known,
+}
+
+/// The record store. Never on the hit path of public modules.
+#[async_trait]
+pub trait Records: Send + Sync + 'static {
+    /// Makes a version visible, durably, or says why not. The one place where races between publishers are decided, in this order:
+    /// another's path, a version that exists, a path that crosses another's, a seal, a claim that it needs. On an error it may be visible later all the same;
+    /// asking again is safe. [`StoreError::Corrupt`] if its blobs were not put.
+    async fn publish(&self, version: NewVersion) -> Result<Publish, StoreError>;
+    /// Removes a version of this owner, durably, and then its blobs, if no other version names them.
+    async fn delete(&self, owner: &OwnerName, path: &ModulePath, version: &Version, by: &str) -> Result<Delete, StoreError>;
+    /// Makes sure, durably, that this version can never be published with other content. Called before its first bytes leave.
+    async fn seal(&self, record: &VersionRecord) -> Result<Seal, StoreError>;
+    /// Whether the version was ever sealed, and its zip's and go.mod's hashes.
+    async fn sealed(&self, path: &ModulePath, version: &Version) -> Result<Option<(H1, H1)>, StoreError>;
+    /// Undoes the claim of a host (lower case); it is not claimed again by publishing.
+    async fn release_host(&self, host: &str, by: &str) -> Result<Release, StoreError>;
+    /// Removes a tombstone; its seals stay.
+    async fn release_path(&self, path: &ModulePath, by: &str) -> Result<Release, StoreError>;
+    /// All versions of a path; `None` if there are none. One whose blobs are lost or damaged is among them: reading those is the error.
+    async fn module(&self, path: &ModulePath) -> Result<Option<Arc<HostedModule>>, StoreError>;
+    /// What is hosted and claimed now.
+    async fn hosted_index(&self) -> Result<Fresh<HostedIndex>, StoreError>;
+    /// Revisions as they happen.
+    fn changes(&self) -> tokio::sync::watch::Receiver<Rev>;
+
+    /// Notes that a path is about to leave; durable before it returns.
+    async fn ledger_first(&self, path: &ModulePath, principal: &str, rule: &str) -> Result<Ledger, StoreError>;
+    /// A page of the ledger, oldest first: lines from number `from` on, at most `limit`.
+    async fn ledger(&self, from: u64, limit: usize) -> Result<Vec<LedgerLine>, StoreError>;
+    /// Notes, durably, that a `.mod` or `.zip` of this public path was fetched: it is a known module from now on.
+    async fn known_put(&self, path: &ModulePath) -> Result<(), StoreError>;
+    /// The known modules, as of now.
+    fn known(&self) -> Arc<dyn KnownModules>;
+
+    /// Keeps a token, durably.
+    async fn token_put(&self, token: TokenRecord) -> Result<Rev, StoreError>;
+    /// Forgets a token, durably; false if there is none of that id.
+    async fn token_revoke(&self, id: &str) -> Result<bool, StoreError>;
+    /// Finds a token by the hash of its text.
+    async fn token(&self, hash: &TokenHash) -> Result<Option<Arc<TokenRecord>>, StoreError>;
+    /// All tokens, oldest first.
+    async fn tokens(&self) -> Result<Vec<Arc<TokenRecord>>, StoreError>;
+
+    /// Whether records can be written now: `/readyz` asks. Cheap to ask often.
+    async fn writable(&self) -> Result<(), StoreError>;
+}
+
+/// The set of known modules, in memory.
+pub trait KnownModules: Send + Sync {
+    /// Whether this exact path is known.
+    fn contains(&self, path: &ModulePath) -> bool;
+    /// Whether any known module's path, in lower case, is `prefix` or begins with `prefix` and a `/`. `prefix` is lower case.
+    fn any_at_or_below(&self, prefix: &str) -> bool;
+    /// Whether any known module's path, in lower case, is `path`. `path` is lower case.
+    fn any_at(&self, path: &str) -> bool;
+}
+
+/// The bytes of hosted modules.
+#[async_trait]
+pub trait Blobs: Send + Sync + 'static {
+    /// A file in the store's staging folder, to be written and then handed to [`Blobs::put`]; unnamed content, swept at start.
+    async fn stage(&self) -> Result<Staged, StoreError>;
+    /// Makes a staged file's bytes durable under their name; `id` is what the caller counted and hashed while writing. The same content
+    /// twice is one blob, of the bytes that came last: so publishing again mends a damaged one.
+    /// It is safe from sweeping as long as the [`Pin`] lives or a record names it; when neither is so any more, it goes by itself, soon.
+    async fn put(&self, id: BlobId, staged: Staged) -> Result<Pin, StoreError>;
+    /// Opens a blob for reading. One that a record names is never absent: if it is gone or has another length, that is [`StoreError::Corrupt`].
+    async fn open(&self, id: &BlobId) -> Result<Option<Arc<File>>, StoreError>;
+    /// Removes a blob, now, unless a record names it or it is pinned. Whoever has it open reads on.
+    async fn sweep(&self, id: &BlobId) -> Result<(), StoreError>;
+}
+
+/// A file being written; removed when dropped.
+#[derive(Debug)]
+pub struct Staged {
+    /// Open for reading and writing, at the start.
+    pub file: File,
+    pub(in crate::store) path: tempfile::TempPath,
+}
+
+/// Keeps a blob from being swept between its `put` and its record.
+pub struct Pin {
+    _held: Box<dyn Send + Sync>,
+}
+
+impl Pin {
+    /// For stores alone: the blob is pinned as long as `held` lives.
+    pub(in crate::store) fn new(held: Box<dyn Send + Sync>) -> Self {
+        Self { _held: held }
+    }
+}
+
+/// What is wrong with something stored.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum FindingKind {
+    /// A record names a blob that is not there: the version cannot be served.
+    BlobMissing,
+    /// A blob is not what its name says: the version cannot be served.
+    BlobDamaged,
+    /// A blob that no record names.
+    BlobUnused,
+    /// A record's file, or the journal, is not there, or says something else than what is served.
+    RecordDamaged,
+    /// Lines of the egress ledger or of the known modules cannot be read.
+    LedgerDamaged,
+    /// A file that does not belong there.
+    Stray,
+}
+
+impl fmt::Display for FindingKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::BlobMissing => "blob-missing",
+            Self::BlobDamaged => "blob-damaged",
+            Self::BlobUnused => "blob-unused",
+            Self::RecordDamaged => "record-damaged",
+            Self::LedgerDamaged => "ledger-damaged",
+            Self::Stray => "stray",
+        })
+    }
+}
+
+/// Something wrong that is not mended by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// What kind.
+    pub kind: FindingKind,
+    /// Where.
+    pub path: PathBuf,
+    /// What, for people.
+    pub text: String,
+}
+
+/// What [`Verify::verify`] saw.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Hosted versions that were looked at.
+    pub hosted: u64,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+}
+
+/// Looks at everything hosted, while serving.
+#[async_trait]
+pub trait Verify: Send + Sync + 'static {
+    /// Reads every hosted blob again and holds it against its record, and the records against what is served. What is being published or
+    /// deleted meanwhile is no finding. Changes nothing.
+    async fn verify(&self) -> Result<Verified, StoreError>;
+}
+
+/// The stores, bundled; what main passes in.
+#[derive(Clone)]
+pub struct Stores {
+    /// Records.
+    pub records: Arc<dyn Records>,
+    /// Blobs.
+    pub blobs: Arc<dyn Blobs>,
+    /// Verification of both.
+    pub verify: Arc<dyn Verify>,
+}
+
+/// The time in seconds since 1970.
+pub(crate) fn unix_now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs())
+}
