@@ -8,3 +8,5 @@ pub mod durable;
 pub mod config;
 pub mod observe;
 pub mod store;
+pub mod access;
+pub mod egress;

@@ -1,0 +1,104 @@
+//! Who asks, and what they may do: credentials become a [`Principal`], and [`Access`] alone makes one and judges its rights.
+//!
+//! Users and owners come from the settings, tokens from the store. Users' passwords are hashed with Argon2id, off the
+//! async threads and a few at a time; a password that was right is remembered for a minute. Tokens are random, kept as
+//! SHA-256, and looked up in the store at each request: one that is revoked or has ended is refused from then on.
+//!
+//! What a token may do: the acts of its scopes (`publish` and `delete` imply `read`, `admin` implies all), at the owners
+//! that it is bound to, or at every owner if it is bound to none. Besides, it reads what is public. Only an
+//! unbound token with the scope `admin` is an admin; a bound one may do everything at its owners.
+
+mod admin_token;
+mod credentials;
+mod password;
+mod principal;
+mod rights;
+mod token;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub use admin_token::{ADMIN_TOKEN_FILE, AdminTokenError, ensure_admin_token};
+pub use credentials::{Credentials, Malformed};
+pub use password::{HashError, PASSWORD_BYTES_MAX, hash_password};
+pub use principal::Principal;
+pub use rights::BaseAccess;
+pub use token::{TokenError, new_token, token_hash};
+
+use crate::config::{Config, Owner, User};
+use crate::module::{OwnerName, UserName};
+use crate::store::{Records, StoreError, unix_now};
+
+/// Why there is no principal.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    /// The credentials are wrong: no such user or token, another password, expired, revoked, or not understood.
+    #[error("wrong credentials")]
+    BadCredentials,
+    /// The token could not be looked up.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// There is no randomness to be had from the system.
+#[derive(Debug, thiserror::Error)]
+#[error("the system gives no random bytes: {0}")]
+pub struct NoRandomness(#[from] getrandom::Error);
+
+/// Users, owners and tokens. Share it in an `Arc`.
+pub struct Access {
+    anonymous_read: bool,
+    owners: BTreeMap<OwnerName, Owner>,
+    users: BTreeMap<UserName, User>,
+    passwords: password::Passwords,
+    records: Arc<dyn Records>,
+}
+
+impl Access {
+    /// Takes users and owners from the settings, and tokens from the store.
+    pub fn new(config: &Config, records: Arc<dyn Records>) -> Result<Self, NoRandomness> {
+        Ok(Self {
+            anonymous_read: config.access.anonymous_read,
+            owners: config.owners.clone(),
+            users: config.users.clone(),
+            passwords: password::Passwords::new(&config.users)?,
+            records,
+        })
+    }
+
+    /// Who asks, by the value of the `Authorization` header. No header: anonymous.
+    ///
+    /// Whether a user exists cannot be told from the answer, nor from the time that it takes.
+    pub async fn authenticate(&self, authorization: Option<&str>) -> Result<Principal, AuthError> {
+        let Some(header) = authorization else { return Ok(Principal::anonymous()) };
+        match Credentials::from_header(header).map_err(|Malformed| AuthError::BadCredentials)? {
+            Credentials::Token(text) => self.token(&text).await,
+            Credentials::Password { user, password } => {
+                let name = self.passwords.verify(&user, &password).await.ok_or(AuthError::BadCredentials)?;
+                self.user(&name).ok_or(AuthError::BadCredentials)
+            }
+        }
+    }
+
+    async fn token(&self, text: &str) -> Result<Principal, AuthError> {
+        let record = self.records.token(&token_hash(text)).await?.ok_or(AuthError::BadCredentials)?;
+        if record.expires_unix.is_some_and(|end| end <= unix_now()) {
+            return Err(AuthError::BadCredentials);
+        }
+        Ok(Principal::of_token(record))
+    }
+
+    /// A user of the settings, without a password: for an operator's "what would they see".
+    pub fn user(&self, name: &UserName) -> Option<Principal> {
+        self.users.get(name).map(|user| Principal::of_user(name.clone(), user.admin))
+    }
+}
+
+impl std::fmt::Debug for Access {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Access").field("owners", &self.owners.keys()).field("users", &self.users.keys()).finish_non_exhaustive()
+    }
+}
