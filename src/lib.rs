@@ -10,3 +10,6 @@ pub mod observe;
 pub mod store;
 pub mod access;
 pub mod egress;
+pub mod upstream;
+pub mod cache;
+pub mod sumdb;

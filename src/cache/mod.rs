@@ -1,0 +1,321 @@
+//! What came from upstream, on disk: whatever was had once is had again, also with the upstream dead.
+//!
+//! A miss becomes one fill, however many ask; the fill completes before it is served. Answers that never change
+//! are kept until evicted; the others, and absences, are fresh for a while, then asked again, and served stale
+//! without limit while upstream fails. A failure is never an absence. What does not fit within `cache.max_size`, or
+//! cannot be written, is passed through. The files' bytes, with those being filled, never exceed that bound.
+//!
+//! On disk, below the data folder: `cache/download/` and `cache/queries/` (see `place.rs`), `cache/aside/` (corrupt
+//! files), `tmp/cache/` (fills).
+
+pub mod body;
+mod fill;
+mod index;
+mod judge;
+mod memo;
+mod passing;
+mod place;
+mod shelf;
+mod verify;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, SystemTime};
+
+pub use body::Body;
+pub use index::Usage;
+pub use verify::{Finding, Verified};
+
+use crate::config;
+use crate::egress::{Denied, Policy};
+use crate::module::ModulePath;
+use crate::module::version::escape_query;
+use crate::protocol::ModuleAsk;
+use crate::store::{DataDir, Records};
+use crate::upstream::{self, Upstream, UpstreamError};
+
+use fill::{Filled, Flights};
+pub(crate) use place::Asset;
+use shelf::{Content, Kept, NotKept, Shelf};
+
+/// Below its `tmp/`: what is being filled.
+const TMP_DIR: &str = "cache";
+
+/// How an answer came about (RFC 9211).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheStatus {
+    /// From the cache.
+    Hit,
+    /// From upstream, and kept.
+    Miss,
+    /// From the cache though not fresh any more: upstream failed.
+    Stale,
+    /// From upstream, and not kept.
+    Bypass,
+}
+
+impl fmt::Display for CacheStatus {
+    /// The value of a `Cache-Status` header.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Hit => "modgate; hit",
+            Self::Miss => "modgate; fwd=miss",
+            Self::Stale => "modgate; fwd=stale",
+            Self::Bypass => "modgate; fwd=bypass",
+        })
+    }
+}
+
+/// An answer with a body.
+#[derive(Debug)]
+pub struct Cached {
+    /// The body.
+    pub body: Body,
+    /// Its media type.
+    pub content_type: &'static str,
+    /// How it came about.
+    pub status: CacheStatus,
+    /// Its entity tag, quoted, where there is one.
+    pub etag: Option<String>,
+}
+
+/// Upstream says that it does not have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Absence {
+    /// 404 or 410.
+    pub code: u16,
+    /// What to tell the client: plain text, at most 600 bytes and 8 lines.
+    pub text: String,
+    /// How this came about.
+    pub status: CacheStatus,
+}
+
+/// What a question came to.
+#[derive(Debug)]
+pub enum Resolved {
+    /// It is there.
+    Found(Cached),
+    /// It is not.
+    Absent(Absence),
+}
+
+/// Why there is no answer. None of these is an absence.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CacheError {
+    /// The path may not leave.
+    #[error(transparent)]
+    Denied(Arc<Denied>),
+    /// Upstream was too slow.
+    #[error(transparent)]
+    Timeout(Arc<UpstreamError>),
+    /// Upstream failed in another way.
+    #[error(transparent)]
+    Upstream(Arc<UpstreamError>),
+    /// There is no upstream, and it is not cached.
+    #[error("upstream is off, and this is not cached")]
+    Off,
+    /// It broke here.
+    #[error("{0}")]
+    Storage(String),
+}
+
+impl From<UpstreamError> for CacheError {
+    fn from(error: UpstreamError) -> Self {
+        match error {
+            UpstreamError::Off => Self::Off,
+            UpstreamError::Denied(denied) => Self::Denied(Arc::new(denied)),
+            UpstreamError::Timeout { .. } => Self::Timeout(Arc::new(error)),
+            UpstreamError::Status { .. }
+            | UpstreamError::Failed { .. }
+            | UpstreamError::Cut { .. }
+            | UpstreamError::Redirect { .. }
+            | UpstreamError::Malformed { .. } => Self::Upstream(Arc::new(error)),
+        }
+    }
+}
+
+impl CacheError {
+    /// Whether a stale answer is better than this.
+    fn is_outage(&self) -> bool {
+        match self {
+            Self::Timeout(_) | Self::Upstream(_) | Self::Off => true,
+            Self::Denied(_) | Self::Storage(_) => false,
+        }
+    }
+}
+
+/// The cache cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open the cache in {dir}: {source}")]
+pub struct OpenError {
+    /// The data directory.
+    pub dir: String,
+    /// Why.
+    #[source]
+    pub source: std::io::Error,
+}
+
+/// What time it is.
+type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
+
+/// The cache, and the only way through it to upstream. Cheap to clone.
+#[derive(Clone)]
+pub struct Cache {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// Keeps other processes out.
+    _data: Arc<DataDir>,
+    shelf: Arc<Shelf>,
+    upstream: Arc<Upstream>,
+    policy: Arc<Policy>,
+    records: Arc<dyn Records>,
+    flights: Flights,
+    fresh: Duration,
+    not_found: Duration,
+    clock: Clock,
+}
+
+impl Cache {
+    /// Opens the cache in a data directory: reads what is there, evicts what is over the bound, and removes what was
+    /// being filled when the last process ended. Blocks on the disk. A directory has one cache at a time.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`].
+    pub fn open(
+        data: &Arc<DataDir>,
+        config: &config::Cache,
+        upstream: Arc<Upstream>,
+        policy: Arc<Policy>,
+        records: Arc<dyn Records>,
+    ) -> Result<Self, OpenError> {
+        Self::open_with(data, config, upstream, policy, records, Arc::new(SystemTime::now))
+    }
+
+    fn open_with(
+        data: &Arc<DataDir>,
+        config: &config::Cache,
+        upstream: Arc<Upstream>,
+        policy: Arc<Policy>,
+        records: Arc<dyn Records>,
+        clock: Clock,
+    ) -> Result<Self, OpenError> {
+        let shelf = Shelf::open(&data.cache(), &data.tmp().join(TMP_DIR), data.disk().clone(), config.max_size)
+            .map_err(|source| OpenError { dir: data.root().display().to_string(), source })?;
+        let inner = Inner {
+            _data: data.clone(),
+            shelf: Arc::new(shelf),
+            upstream,
+            policy,
+            records,
+            flights: Flights::default(),
+            fresh: config.fresh,
+            not_found: config.not_found,
+            clock,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Answers a question about a public module. `principal`: for whom, as it stands in the egress ledger.
+    ///
+    /// Nothing goes out without the policy's permit for `path`, asked anew for every attempt; what is cached is
+    /// answered without asking it, so whoever calls has judged the path first.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError`].
+    pub async fn resolve(&self, path: &ModulePath, ask: &ModuleAsk, principal: &str) -> Result<Resolved, CacheError> {
+        let never = match ask {
+            ModuleAsk::Alias(_) | ModuleAsk::NoVersion(_) => true,
+            ModuleAsk::Query(query) => escape_query(query).is_err(),
+            ModuleAsk::List | ModuleAsk::Latest | ModuleAsk::Info(_) | ModuleAsk::Mod(_) | ModuleAsk::Zip(_) => false,
+        };
+        if never {
+            let text = format!("not found: {path}: not a version\n");
+            return Ok(Resolved::Absent(Absence { code: 404, text, status: CacheStatus::Miss }));
+        }
+        self.get(Asset::Module(path.clone(), ask.clone()), principal).await
+    }
+
+    /// Answers for any asset.
+    pub(crate) async fn get(&self, asset: Asset, principal: &str) -> Result<Resolved, CacheError> {
+        let stale = match self.inner.look_up(&asset).await {
+            Some((kept, true)) => return Ok(resolved(&asset, kept, CacheStatus::Hit)),
+            Some((kept, false)) => Some(kept),
+            None => None,
+        };
+        let mut landed = self.inner.filled(&asset, principal).await;
+        if let Ok(Filled::Passing(slot)) = &landed {
+            let body = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(body) = body {
+                return Ok(passing(&asset, body));
+            }
+            landed = self.inner.fetch(&asset, principal, false).await;
+        }
+        match landed {
+            Ok(Filled::Fresh(kept)) => Ok(resolved(&asset, kept, CacheStatus::Hit)),
+            Ok(Filled::Came { kept, stored: true }) => Ok(resolved(&asset, kept, CacheStatus::Miss)),
+            Ok(Filled::Came { kept, stored: false }) => Ok(resolved(&asset, kept, CacheStatus::Bypass)),
+            Ok(Filled::Passing(slot)) => match slot.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                Some(body) => Ok(passing(&asset, body)),
+                None => Err(CacheError::Storage("a body was taken twice".to_owned())),
+            },
+            Err(e) => match stale.filter(|_| e.is_outage()) {
+                Some(kept) => Ok(resolved(&asset, kept, CacheStatus::Stale)),
+                None => Err(e),
+            },
+        }
+    }
+
+    /// How much is there.
+    pub fn usage(&self) -> Usage {
+        self.inner.shelf.index.usage()
+    }
+
+    /// Re-reads everything that is kept. What is not as it was written is set aside, and found. Blocks on the disk.
+    pub fn verify(&self) -> Verified {
+        self.inner.shelf.verify()
+    }
+}
+
+impl Inner {
+    async fn look_up(&self, asset: &Asset) -> Option<(Kept, bool)> {
+        let (shelf, asset, now) = (self.shelf.clone(), asset.clone(), (self.clock)());
+        let (fresh, not_found) = (self.fresh, self.not_found);
+        let looked = tokio::task::spawn_blocking(move || shelf.look_up(&asset, now, fresh, not_found)).await;
+        looked.unwrap_or_default()
+    }
+
+    async fn on_disk<T: Send + 'static>(&self, run: impl FnOnce(&Shelf) -> Result<T, NotKept> + Send + 'static) -> Result<T, NotKept> {
+        let shelf = self.shelf.clone();
+        tokio::task::spawn_blocking(move || run(&shelf)).await.unwrap_or(Err(NotKept::Broken))
+    }
+}
+
+fn resolved(asset: &Asset, kept: Kept, status: CacheStatus) -> Resolved {
+    match kept {
+        Kept::Found { content, etag } => {
+            let body = match content {
+                Content::Bytes(bytes) => Body::Bytes(bytes),
+                Content::File { file, from, len } => Body::File { file, from, len },
+            };
+            Resolved::Found(Cached { body, content_type: content_type(asset), status, etag })
+        }
+        Kept::Absent(upstream::Absent { status: code, text }) => Resolved::Absent(Absence { code, text, status }),
+    }
+}
+
+fn passing(asset: &Asset, body: Body) -> Resolved {
+    Resolved::Found(Cached { body, content_type: content_type(asset), status: CacheStatus::Bypass, etag: None })
+}
+
+fn content_type(asset: &Asset) -> &'static str {
+    match asset {
+        Asset::Module(_, ask) => ask.media_type(),
+        Asset::Sumdb(_, what) => what.media_type(),
+    }
+}

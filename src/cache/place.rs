@@ -1,0 +1,189 @@
+//! What can be asked for, and where it is kept.
+//!
+//! `download/` is the go command's own layout and holds what never changes; `queries/` holds answers that do, and
+//! absences. No element of a module path begins with `@`, so modules' files and folders never collide; `sumdb` has
+//! no dot, so no module is called that.
+
+use crate::module::{ModulePath, Version};
+use crate::protocol::{ModuleAsk, SumdbWhat};
+use std::fmt;
+
+/// Where answers with a date are.
+pub(crate) const QUERIES: &str = "queries/";
+
+/// Longest name that file systems take, bytes.
+const NAME_BYTES_MAX: usize = 255;
+/// Longest key; with the data folder before it a path must stay under 4096 bytes.
+const KEY_BYTES_MAX: usize = 3072;
+/// What stands beside a zip.
+const ZIP: &str = ".zip";
+const ZIPHASH: &str = ".ziphash";
+
+/// One thing to be had from upstream.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Asset {
+    /// Of a module.
+    Module(ModulePath, ModuleAsk),
+    /// Of a checksum database, by its name.
+    Sumdb(String, SumdbWhat),
+}
+
+impl fmt::Display for Asset {
+    /// For logs: the module and the file, or the database and the question.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Module(path, ask) => write!(f, "{path} {}", ask.file().unwrap_or_default()),
+            Self::Sumdb(name, SumdbWhat::Lookup(path, version)) => write!(f, "{name} lookup {path}@{version}"),
+            Self::Sumdb(name, SumdbWhat::Tile(tile)) => write!(f, "{name} tile {tile}"),
+            Self::Sumdb(name, SumdbWhat::Latest | SumdbWhat::Supported) => write!(f, "{name} latest"),
+        }
+    }
+}
+
+/// Where an asset is kept. A key is a path relative to the cache's folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Its file, if it never changes.
+    pub(crate) file: Option<String>,
+    /// Its answer with a date: a changing one, or an absence.
+    pub(crate) memo: Option<String>,
+}
+
+impl Asset {
+    /// Whether its answer never changes.
+    pub(crate) fn is_immutable(&self) -> bool {
+        match self {
+            Self::Module(_, ask) => matches!(ask, ModuleAsk::Info(_) | ModuleAsk::Mod(_) | ModuleAsk::Zip(_)),
+            Self::Sumdb(_, what) => matches!(what, SumdbWhat::Lookup(..) | SumdbWhat::Tile(_)),
+        }
+    }
+
+    /// Whether it is asked again each time, however young the last answer is.
+    pub(crate) fn is_never_fresh(&self) -> bool {
+        matches!(self, Self::Sumdb(_, SumdbWhat::Latest))
+    }
+
+    /// Whether its absence is kept.
+    pub(crate) fn keeps_absence(&self) -> bool {
+        matches!(self, Self::Module(..))
+    }
+
+    /// Where it is kept; nowhere, where a name would be too long.
+    pub(crate) fn place(&self) -> Place {
+        let good = |key: String| storable(&key).then_some(key);
+        match self {
+            Self::Module(path, ask) => {
+                let Some(name) = ask.file() else { return Place::default() };
+                let rest = format!("{}/{name}", path.escaped());
+                let file = if self.is_immutable() { good(format!("download/{rest}")) } else { None };
+                Place { file, memo: good(format!("queries/{rest}")) }
+            }
+            Self::Sumdb(name, what) => {
+                let below = |rest: String| good(format!("download/sumdb/{name}/{rest}"));
+                match what {
+                    SumdbWhat::Lookup(path, version) => Place { file: below(lookup_name(path, version)), memo: None },
+                    SumdbWhat::Tile(tile) => Place { file: below(format!("tile/{tile}")), memo: None },
+                    SumdbWhat::Latest => Place { file: None, memo: good(format!("queries/sumdb/{name}/latest")) },
+                    SumdbWhat::Supported => Place::default(),
+                }
+            }
+        }
+    }
+}
+
+impl Asset {
+    /// What is kept in an immutable file but a zip's; the inverse of [`Asset::place`].
+    pub(crate) fn of_file(key: &str) -> Option<Self> {
+        let rest = key.strip_prefix("download/")?;
+        if let Some(rest) = rest.strip_prefix("sumdb/") {
+            let lookup = || rest.split_once("/lookup/").and_then(|(name, rest)| rest.rsplit_once('@').map(|(p, v)| (name, p, v)));
+            let tile = || rest.split_once("/tile/");
+            return match (lookup(), tile()) {
+                (Some((name, path, version)), _) => {
+                    let what = SumdbWhat::Lookup(ModulePath::unescape(path).ok()?, Version::unescape(version).ok()?);
+                    Some(Self::Sumdb(name.to_owned(), what))
+                }
+                (None, Some((name, tile))) => Some(Self::Sumdb(name.to_owned(), SumdbWhat::Tile(tile.to_owned()))),
+                (None, None) => None,
+            };
+        }
+        let (path, name) = rest.split_once("/@v/")?;
+        let (version, ext) = name.rsplit_once('.')?;
+        let version = Version::unescape(version).ok()?;
+        let ask = match ext {
+            "info" => ModuleAsk::Info(version),
+            "mod" => ModuleAsk::Mod(version),
+            _ => return None,
+        };
+        Some(Self::Module(ModulePath::unescape(path).ok()?, ask))
+    }
+}
+
+fn lookup_name(path: &ModulePath, version: &Version) -> String {
+    format!("lookup/{}@{}", path.escaped(), version.escaped())
+}
+
+/// Whether the key can be a file below the cache's folder, and nowhere else.
+fn storable(key: &str) -> bool {
+    let room = ZIPHASH.len() - ZIP.len();
+    let good = |name: &str| !matches!(name, "" | "." | "..") && name.len() + room <= NAME_BYTES_MAX && !name.contains(['\\', '\0']);
+    key.len() <= KEY_BYTES_MAX && key.split('/').all(good)
+}
+
+/// The file that belongs to this one: a module zip's hash.
+pub(crate) fn sidecar(key: &str) -> Option<String> {
+    is_module_file(key).then(|| key.strip_suffix(ZIP).map(|stem| format!("{stem}{ZIPHASH}")))?
+}
+
+/// Whether this is a file that belongs to another.
+pub(crate) fn is_sidecar(key: &str) -> bool {
+    is_module_file(key) && key.ends_with(ZIPHASH)
+}
+
+fn is_module_file(key: &str) -> bool {
+    key.starts_with("download/") && !key.starts_with("download/sumdb/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn module(path: &str, ask: ModuleAsk) -> Place {
+        Asset::Module(path.parse().unwrap(), ask).place()
+    }
+
+    #[test]
+    fn immutable_files_lie_as_the_go_command_lays_them() {
+        let version: Version = "v1.0.0-RC1".parse().unwrap();
+        let place = module("example.com/Up/m", ModuleAsk::Zip(version.clone()));
+        assert_eq!(place.file.as_deref(), Some("download/example.com/!up/m/@v/v1.0.0-!r!c1.zip"));
+        assert_eq!(sidecar(&place.file.unwrap()).as_deref(), Some("download/example.com/!up/m/@v/v1.0.0-!r!c1.ziphash"));
+        let lookup = Asset::Sumdb("sum.example.org/x".into(), SumdbWhat::Lookup("example.com/M".parse().unwrap(), version)).place();
+        assert_eq!(lookup.file.as_deref(), Some("download/sumdb/sum.example.org/x/lookup/example.com/!m@v1.0.0-!r!c1"));
+    }
+
+    #[test]
+    fn what_changes_is_kept_apart() {
+        assert_eq!(module("example.com/m", ModuleAsk::List), Place { file: None, memo: Some("queries/example.com/m/@v/list".into()) });
+        let branch = module("example.com/m", ModuleAsk::Query("Dev".into()));
+        assert_eq!(branch, Place { file: None, memo: Some("queries/example.com/m/@v/!dev.info".into()) });
+        let head = Asset::Sumdb("sum.example.org".into(), SumdbWhat::Latest).place();
+        assert_eq!(head, Place { file: None, memo: Some("queries/sumdb/sum.example.org/latest".into()) });
+    }
+
+    #[test]
+    fn a_name_too_long_or_leading_elsewhere_has_no_place() {
+        assert_eq!(module(&format!("example.com/{}", "a".repeat(300)), ModuleAsk::List), Place::default());
+        assert_eq!(module("example.com/m", ModuleAsk::Query("q".repeat(250))), Place::default());
+        assert_eq!(module(&format!("example.com{}", "/a".repeat(2000)), ModuleAsk::List), Place::default());
+        assert_eq!(module("example.com/m", ModuleAsk::Query("..".into())), Place::default());
+        assert_eq!(Asset::Sumdb("s/../..".into(), SumdbWhat::Tile("8/0/000".into())).place(), Place::default());
+    }
+
+    #[test]
+    fn a_lookup_is_no_zip() {
+        let version: Version = "v1.0.0-a.zip".parse().unwrap();
+        let lookup = Asset::Sumdb("s.org".into(), SumdbWhat::Lookup("example.com/m".parse().unwrap(), version)).place();
+        assert_eq!(sidecar(&lookup.file.unwrap()), None);
+    }
+}

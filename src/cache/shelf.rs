@@ -1,0 +1,310 @@
+//! The files themselves: reading what is kept and keeping what came. Everything here blocks on the disk.
+//!
+//! A file appears by write, fsync, rename, fsync of the folder, all within bytes that the index set aside. Of a zip
+//! its hash file gets its name first, so that a zip that is there has one. A file that is not what it should be is a
+//! miss: it is set aside and counted.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use tempfile::TempPath;
+
+use crate::durable::{Disk, DurableError};
+use crate::module::H1;
+use crate::store::StoreError;
+use crate::upstream::Absent;
+
+use super::index::{Index, Reservation};
+use super::judge;
+use super::memo::{self, Memo};
+use super::place::{Asset, sidecar};
+
+/// What is shorter is answered from memory, and checked each time.
+pub(super) const SMALL_BYTES_MAX: u64 = 64 << 10;
+/// Longest hash file, bytes.
+const HASH_FILE_BYTES_MAX: u64 = 128;
+
+/// Bytes that can be answered with any number of times.
+#[derive(Clone, Debug)]
+pub(super) enum Content {
+    Bytes(Bytes),
+    File { file: Arc<File>, from: u64, len: u64 },
+}
+
+/// What answers an asset.
+#[derive(Clone, Debug)]
+pub(super) enum Kept {
+    Found { content: Content, etag: Option<String> },
+    Absent(Absent),
+}
+
+/// Why something is not kept; it is served all the same.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NotKept {
+    /// It does not fit into the bound.
+    #[error("no room within cache.max_size")]
+    NoRoom,
+    /// Its name is too long for the file system.
+    #[error("its name is too long")]
+    NoPlace,
+    /// The disk would not.
+    #[error(transparent)]
+    Disk(#[from] DurableError),
+    /// That the module is known could not be noted first.
+    #[error("cannot note the module as known: {0}")]
+    Records(#[from] StoreError),
+    /// The thread that wrote it panicked.
+    #[error("writing broke off")]
+    Broken,
+}
+
+pub(super) struct Shelf {
+    pub(super) index: Arc<Index>,
+    disk: Disk,
+    tmp: PathBuf,
+}
+
+impl Shelf {
+    /// Opens what is kept under `root`, and empties `tmp`, which is this shelf's alone.
+    pub(super) fn open(root: &Path, tmp: &Path, disk: Disk, bytes_max: u64) -> Result<Self, io::Error> {
+        for dir in [root, tmp] {
+            disk.create_dirs(dir).map_err(io::Error::other)?;
+        }
+        for left in std::fs::read_dir(tmp)? {
+            std::fs::remove_file(left?.path())?;
+        }
+        let index = Arc::new(Index::load(root, disk.clone(), bytes_max)?);
+        Ok(Self { index, disk, tmp: tmp.to_owned() })
+    }
+
+    /// What is kept for an asset, and whether it is still fresh. `fresh`, `not_found`: for how long answers and absences are.
+    pub(super) fn look_up(&self, asset: &Asset, now: SystemTime, fresh: Duration, not_found: Duration) -> Option<(Kept, bool)> {
+        let place = asset.place();
+        if let Some(content) = place.file.and_then(|key| self.file(asset, &key)) {
+            return Some((content, true));
+        }
+        let key = place.memo?;
+        let (memo, content) = self.checked(&key, |file, len, noted| (len == noted).then(|| read_memo(&key, file, len))?)?;
+        let limit = if memo.status == 200 { fresh } else { not_found };
+        let is_fresh = !asset.is_never_fresh() && memo.is_fresh(now, limit);
+        let kept = match (memo.status, content) {
+            (200, content) => Kept::Found { content, etag: Some(strong(&memo.sha256)) },
+            (status, Content::Bytes(text)) => Kept::Absent(Absent { status, text: String::from_utf8_lossy(&text).into_owned() }),
+            (_, Content::File { .. }) => return None,
+        };
+        Some((kept, is_fresh))
+    }
+
+    fn file(&self, asset: &Asset, key: &str) -> Option<Kept> {
+        match sidecar(key) {
+            Some(beside) => self.checked(key, |file, len, noted| {
+                let h1 = read_hash(&self.index.path(&beside))?;
+                let whole = len > 0 && len + h1.to_string().len() as u64 == noted;
+                whole.then(|| Kept::Found { content: Content::File { file: file.clone(), from: 0, len }, etag: Some(weak(&h1)) })
+            }),
+            None => self.checked(key, |file, len, noted| (len == noted).then(|| read_file(asset, file, len))?),
+        }
+    }
+
+    /// Opens a file that the index knows and has `read` judge it, by its length and the one that the index noted; what
+    /// `read` does not accept is set aside.
+    fn checked<T>(&self, key: &str, read: impl FnOnce(&Arc<File>, u64, u64) -> Option<T>) -> Option<T> {
+        let noted = self.index.touch(key)?;
+        let opened = File::open(self.index.path(key)).and_then(|file| file.metadata().map(|meta| (Arc::new(file), meta.len())));
+        let (file, len) = match opened {
+            Ok(opened) => opened,
+            // Evicted this moment, or removed by hand: then it is no entry either.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                self.index.forget_if_gone(key);
+                return None;
+            }
+            Err(error) => {
+                tracing::warn!(file = key, %error, "cannot read a cached file");
+                return None;
+            }
+        };
+        let read = read(&file, len, noted);
+        // If the index notes something else by now, the file was replaced between the two looks, and nothing is wrong.
+        if read.is_none() && self.index.touch(key) == Some(noted) {
+            tracing::warn!(file = key, "a cached file is corrupt; it is set aside");
+            self.index.set_aside(key);
+        }
+        read
+    }
+
+    /// Keeps an answer that never changes.
+    pub(super) fn keep_file(&self, key: Option<&str>, body: &Bytes) -> Result<(), NotKept> {
+        self.write(key.ok_or(NotKept::NoPlace)?, body)
+    }
+
+    /// Keeps an answer with a date.
+    pub(super) fn keep_memo(&self, key: Option<&str>, status: u16, now: SystemTime, body: &[u8]) -> Result<(), NotKept> {
+        let key = key.ok_or(NotKept::NoPlace)?;
+        let file = Memo::new(key, status, now, body).file(body).ok_or(NotKept::NoPlace)?;
+        self.write(key, &file)
+    }
+
+    fn write(&self, key: &str, bytes: &[u8]) -> Result<(), NotKept> {
+        let reservation = self.index.reserve(bytes.len() as u64).ok_or(NotKept::NoRoom)?;
+        let mut staged = Staged { file: self.stage_file()?, reservation, len: 0, disk: self.disk.clone() };
+        staged.write(bytes)?;
+        self.disk.sync_file(&staged.file.0, &staged.file.1)?;
+        let to = self.index.path(key);
+        self.make_folder(&to)?;
+        let Staged { reservation, file: (_, tmp), len, disk } = staged;
+        Ok(reservation.commit(key, len, || place(&disk, tmp, &to))?)
+    }
+
+    fn stage_file(&self) -> Result<(File, TempPath), DurableError> {
+        Ok(self.disk.stage(&self.tmp)?.into_parts())
+    }
+
+    fn make_folder(&self, file: &Path) -> Result<(), DurableError> {
+        file.parent().map_or(Ok(()), |dir| self.disk.create_dirs(dir))
+    }
+
+    /// Begins a file that is to grow; `len`: its length in bytes, if that is known.
+    pub(super) fn stage(&self, len: Option<u64>) -> Result<Staged, NotKept> {
+        let reservation = self.index.reserve(len.unwrap_or(0)).ok_or(NotKept::NoRoom)?;
+        Ok(Staged { file: self.stage_file()?, reservation, len: 0, disk: self.disk.clone() })
+    }
+
+    /// Keeps a staged zip and its hash.
+    pub(super) fn keep_zip(&self, key: Option<&str>, mut staged: Staged, h1: &H1) -> Result<(), NotKept> {
+        let key = key.ok_or(NotKept::NoPlace)?;
+        let beside = sidecar(key).ok_or(NotKept::NoPlace)?;
+        let hash = h1.to_string();
+        let bytes = staged.len + hash.len() as u64;
+        if !staged.make_sure(bytes) {
+            return Err(NotKept::NoRoom);
+        }
+        let (hash_file, hash_tmp) = self.stage_file()?;
+        self.disk.write_at(&hash_file, &hash_tmp, hash.as_bytes(), 0)?;
+        self.disk.sync_file(&hash_file, &hash_tmp)?;
+        self.disk.sync_file(&staged.file.0, &staged.file.1)?;
+        let (to, hash_to) = (self.index.path(key), self.index.path(&beside));
+        self.make_folder(&to)?;
+        let Staged { reservation, file: (_, tmp), disk, .. } = staged;
+        // Crash after the first: a hash without a zip, which the next start removes.
+        Ok(reservation.commit(key, bytes, || place(&disk, hash_tmp, &hash_to).and_then(|()| place(&disk, tmp, &to)))?)
+    }
+
+    /// Forgets an absence that is none any more.
+    pub(super) fn forget(&self, key: Option<&str>) {
+        if let Some(key) = key.filter(|key| self.index.touch(key).is_some())
+            && let Err(error) = self.index.remove(key)
+        {
+            tracing::warn!(file = key, %error, "cannot remove an absence that is over");
+        }
+    }
+}
+
+/// Gives a synced file its name, durably.
+fn place(disk: &Disk, tmp: TempPath, to: &Path) -> Result<(), DurableError> {
+    disk.rename(&tmp, to)?;
+    // It has another name now: there is nothing to remove.
+    drop(tmp.keep());
+    Ok(())
+}
+
+/// A file that grows within bytes set aside; removed, and they given back, when dropped.
+pub(super) struct Staged {
+    // Dropped before the reservation: bytes are given back when they are gone.
+    file: (File, TempPath),
+    reservation: Reservation,
+    len: u64,
+    disk: Disk,
+}
+
+impl Staged {
+    /// Appends. When it fails, what was there before is there still.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), NotKept> {
+        let len = self.len + bytes.len() as u64;
+        if !self.make_sure(len) {
+            return Err(NotKept::NoRoom);
+        }
+        self.disk.write_at(&self.file.0, &self.file.1, bytes, self.len)?;
+        self.len = len;
+        Ok(())
+    }
+
+    /// Has at least so many bytes set aside.
+    fn make_sure(&mut self, bytes: u64) -> bool {
+        let missing = bytes.saturating_sub(self.reservation.bytes());
+        missing == 0 || self.reservation.grow(missing)
+    }
+
+    /// Length in bytes.
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// `len` bytes from `at` on; both within its length.
+    pub(super) fn read_at(&self, at: u64, len: u64) -> io::Result<Bytes> {
+        let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+        self.file.0.read_exact_at(&mut bytes, at)?;
+        Ok(bytes.into())
+    }
+
+    /// Another handle to the file, at its start.
+    pub(super) fn reader(&self) -> io::Result<File> {
+        let mut file = self.file.0.try_clone()?;
+        io::Seek::rewind(&mut file)?;
+        Ok(file)
+    }
+}
+
+/// Reads the whole file if it is small.
+fn content(file: &Arc<File>, from: u64, len: u64) -> Option<Content> {
+    if len > SMALL_BYTES_MAX {
+        return Some(Content::File { file: file.clone(), from, len });
+    }
+    let mut bytes = vec![0; usize::try_from(len).ok()?];
+    file.read_exact_at(&mut bytes, from).ok()?;
+    Some(Content::Bytes(bytes.into()))
+}
+
+fn read_file(asset: &Asset, file: &Arc<File>, len: u64) -> Option<Kept> {
+    if len == 0 || len > judge::bytes_max(asset) {
+        return None;
+    }
+    let content = content(file, 0, len)?;
+    let etag = match &content {
+        Content::Bytes(bytes) if !judge::is_intact(asset, bytes) => return None,
+        Content::Bytes(bytes) => Some(strong(&memo::sha256(bytes))),
+        Content::File { .. } => None,
+    };
+    Some(Kept::Found { content, etag })
+}
+
+fn read_memo(key: &str, file: &Arc<File>, len: u64) -> Option<(Memo, Content)> {
+    let mut start = vec![0; memo::HEAD_BYTES_MAX.min(usize::try_from(len).ok()?)];
+    file.read_exact_at(&mut start, 0).ok()?;
+    let (memo, from) = Memo::read(key, &start, len)?;
+    let content = content(file, from as u64, memo.len)?;
+    match &content {
+        Content::Bytes(bytes) if memo::sha256(bytes) != memo.sha256 => None,
+        _ => Some((memo, content)),
+    }
+}
+
+pub(super) fn read_hash(path: &Path) -> Option<H1> {
+    let mut text = String::new();
+    io::Read::read_to_string(&mut io::Read::take(File::open(path).ok()?, HASH_FILE_BYTES_MAX), &mut text).ok()?;
+    text.trim_end().parse().ok()
+}
+
+/// The bytes have this SHA-256.
+pub(super) fn strong(sha256: &str) -> String {
+    format!("\"{sha256}\"")
+}
+
+/// The files in the zip have this hash; its bytes may differ from those of another.
+pub(super) fn weak(h1: &H1) -> String {
+    format!("W/\"{h1}\"")
+}

@@ -1,0 +1,219 @@
+//! The bound on bytes, and what does not fit.
+
+use super::*;
+
+fn set_zip(world: &World, version: &str, bytes: usize) -> Vec<u8> {
+    let body = zip_of(version, bytes);
+    world.fake.set(&target(&format!("@v/{version}.zip")), Act::ok("application/zip", body.clone()));
+    body
+}
+
+/// A body whose length is not told.
+fn chunked(body: &[u8]) -> Act {
+    let mut raw = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    for piece in body.chunks(10_000) {
+        raw.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
+        raw.extend_from_slice(piece);
+        raw.extend_from_slice(b"\r\n");
+    }
+    raw.extend_from_slice(b"0\r\n\r\n");
+    Act::Raw(raw)
+}
+
+/// All files below a folder, by identity.
+fn inodes(dir: &Path) -> Vec<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt as _;
+    let paths = kept_files(dir).into_iter();
+    let mut found: Vec<_> = paths.filter_map(|(path, _)| path.metadata().ok()).map(|meta| (meta.ino(), meta.len())).collect();
+    found.sort_unstable();
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_disk_never_holds_more_than_the_bound_while_fills_compete() {
+    const BOUND: u64 = 1_000_000;
+    let world = World::with(BOUND).await;
+    let mut bodies = Vec::new();
+    for i in 0..40 {
+        let version = format!("v1.{i}.0");
+        let body = set_zip(&world, &version, 50_000 + 10_000 * (i % 7));
+        if i % 2 == 0 {
+            world.fake.set(&target(&format!("@v/{version}.zip")), chunked(&body));
+        }
+        bodies.push((version, body));
+    }
+    let done = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (dir, stop) = (world.dir.path().to_owned(), done.clone());
+    let watch = std::thread::spawn(move || {
+        // What two walks in a row saw alike was all there between them.
+        let (mut most, mut before) = (0, Vec::new());
+        while !stop.load(std::sync::atomic::Ordering::SeqCst) {
+            let now = inodes(&dir);
+            if now == before {
+                most = most.max(now.iter().map(|(_, len)| len).sum());
+            }
+            before = now;
+        }
+        most
+    });
+    let asked: Vec<_> = bodies
+        .clone()
+        .into_iter()
+        .map(|(version, body)| {
+            let cache = world.cache.clone();
+            tokio::spawn(async move {
+                let resolved = cache.resolve(&"example.com/m".parse().unwrap(), &zip(&version), "test").await.unwrap();
+                assert_eq!(read_or_panic_at_once(resolved).await.unwrap().1, body);
+            })
+        })
+        .collect();
+    for one in asked {
+        one.await.unwrap();
+    }
+    for (version, body) in bodies {
+        assert!(world.get(&zip(&version)).await.unwrap().1 == body);
+    }
+    done.store(true, std::sync::atomic::Ordering::SeqCst);
+    let most = watch.join().unwrap();
+    assert!(most <= BOUND, "{most}");
+    let usage = world.cache.usage();
+    assert_eq!(usage.bytes, world.disk_bytes());
+    assert!(usage.evicted > 0 && usage.entries > 0);
+}
+
+#[tokio::test]
+async fn the_oldest_use_goes_first() {
+    let world = World::with(350_000).await;
+    for version in ["v1.0.0", "v1.1.0", "v1.2.0"] {
+        set_zip(&world, version, 100_000);
+        world.get(&zip(version)).await.unwrap();
+    }
+    assert_eq!(world.get(&zip("v1.0.0")).await.unwrap().0, CacheStatus::Hit);
+    set_zip(&world, "v1.3.0", 100_000);
+    world.get(&zip("v1.3.0")).await.unwrap();
+    for (version, status) in [("v1.0.0", CacheStatus::Hit), ("v1.2.0", CacheStatus::Hit), ("v1.1.0", CacheStatus::Miss)] {
+        assert_eq!(world.get(&zip(version)).await.unwrap().0, status, "{version}");
+    }
+    assert!(
+        !world.file("download/example.com/m/@v/v1.3.0.ziphash").exists() || world.file("download/example.com/m/@v/v1.3.0.zip").exists()
+    );
+}
+
+#[tokio::test]
+async fn what_is_being_read_may_be_evicted() {
+    let world = World::with(150_000).await;
+    let body = set_zip(&world, "v1.0.0", 100_000);
+    world.get(&zip("v1.0.0")).await.unwrap();
+    let reading = world.ask(&zip("v1.0.0")).await.unwrap();
+    set_zip(&world, "v1.1.0", 100_000);
+    world.get(&zip("v1.1.0")).await.unwrap();
+    assert!(!world.file("download/example.com/m/@v/v1.0.0.zip").exists());
+    assert_eq!(read_or_panic_at_once(reading).await.unwrap().1, body);
+}
+
+#[tokio::test]
+async fn what_does_not_fit_passes_through_whole_and_evicts_nothing() {
+    let world = World::with(200_000).await;
+    stock(&world.fake);
+    world.get(&list()).await.unwrap();
+    let body = set_zip(&world, "v1.0.0", 300_000);
+    for _ in 0..2 {
+        assert_eq!(world.get(&zip("v1.0.0")).await.unwrap(), (CacheStatus::Bypass, body.clone()));
+    }
+    // Without a length this shows only when part of it is on disk.
+    let body = zip_of("v1.1.0", 600_000);
+    world.fake.set(&target("@v/v1.1.0.zip"), chunked(&body));
+    assert_eq!(world.get(&zip("v1.1.0")).await.unwrap(), (CacheStatus::Bypass, body));
+    assert_eq!(world.disk_bytes(), world.cache.usage().bytes);
+    // Nobody judged it.
+    assert!(!world.records.knows(&"example.com/m".parse().unwrap()));
+}
+
+#[tokio::test]
+async fn what_passes_through_is_cut_where_upstream_cuts_it() {
+    let world = World::with(200_000).await;
+    let body = zip_of("v1.0.0", 600_000);
+    world.fake.set(&target("@v/v1.0.0.zip"), Act::lying(body.len(), &body[..500_000]));
+    let Ok(Resolved::Found(cached)) = world.ask(&zip("v1.0.0")).await else { panic!() };
+    assert_eq!((cached.status, cached.body.len()), (CacheStatus::Bypass, Some(body.len() as u64)));
+    assert!(read(cached.body).await.is_err());
+    world.fake.set(&target("@v/v1.0.0.zip"), Act::lying(body.len(), b""));
+    let Ok(Resolved::Found(cached)) = world.ask(&zip("v1.0.0")).await else { panic!() };
+    assert!(read(cached.body).await.is_err());
+    assert!(!world.records.knows(&"example.com/m".parse().unwrap()));
+}
+
+#[tokio::test]
+async fn a_stream_that_never_ends_is_cut_at_the_limit_for_zips() {
+    let world = World::with(1).await;
+    let head = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
+    world.fake.set(&target("@v/v1.0.0.zip"), Act::Endless { head, body: vec![0; 1 << 20] });
+    let Ok(Resolved::Found(Cached { body: Body::Stream { mut stream, .. }, .. })) = world.ask(&zip("v1.0.0")).await else { panic!() };
+    let mut bytes = 0;
+    loop {
+        match stream.next().await {
+            Some(Ok(chunk)) => bytes += chunk.len() as u64,
+            Some(Err(_)) => break,
+            None => panic!("it ended well"),
+        }
+    }
+    assert!(bytes <= judge::ZIP_BYTES_MAX);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_who_ask_for_what_does_not_fit_all_get_it() {
+    let world = World::with(1000).await;
+    let body = set_zip(&world, "v1.0.0", 300_000);
+    let asked: Vec<_> = (0..10)
+        .map(|_| {
+            let cache = world.cache.clone();
+            tokio::spawn(async move { cache.resolve(&"example.com/m".parse().unwrap(), &zip("v1.0.0"), "test").await })
+        })
+        .collect();
+    for one in asked {
+        let resolved = one.await.unwrap().unwrap();
+        assert_eq!(read_or_panic_at_once(resolved).await.unwrap(), (CacheStatus::Bypass, body.clone()));
+    }
+}
+
+#[tokio::test]
+async fn a_smaller_bound_is_kept_from_the_start() {
+    let mut world = World::new().await;
+    for ask in stock(&world.fake).iter().rev() {
+        world.get(ask).await.unwrap();
+    }
+    // File times are coarse: what was filled in one tick has no order.
+    let newest = std::fs::File::options().write(true).open(world.file("download/example.com/m/@v/v1.0.0.mod")).unwrap();
+    newest.set_modified(std::time::SystemTime::now() + std::time::Duration::from_secs(1)).unwrap();
+    let config = world.fake.config();
+    world.restart(&config, 50_000);
+    assert!(world.disk_bytes() <= 50_000);
+    assert_eq!(world.cache.usage().bytes, world.disk_bytes());
+    assert_eq!(world.get(&ModuleAsk::Mod(version("v1.0.0"))).await.unwrap().0, CacheStatus::Hit);
+    assert_eq!(world.get(&zip("v1.0.0")).await.unwrap().0, CacheStatus::Bypass);
+}
+
+#[tokio::test]
+async fn a_bound_of_nothing_serves_everything() {
+    let world = World::with(0).await;
+    for ask in stock(&world.fake) {
+        assert_eq!(world.get(&ask).await.unwrap().0, CacheStatus::Bypass, "{ask:?}");
+    }
+    let absence = world.absence(&ModuleAsk::Mod(version("v9.0.0"))).await;
+    assert_eq!((absence.code, absence.status), (404, CacheStatus::Bypass));
+    assert_eq!(world.disk_bytes(), 0);
+}
+
+#[tokio::test]
+async fn names_too_long_for_a_file_pass_through() {
+    let world = World::new().await;
+    let path: ModulePath = format!("example.com/{}", "a".repeat(300)).parse().unwrap();
+    world.fake.set(&format!("/{path}/@v/list"), Act::ok("text/plain", "v1.0.0\n"));
+    let body = zip_of("v1.0.0", 300_000);
+    world.fake.set(&format!("/{path}/@v/v1.0.0.zip"), Act::ok("application/zip", body.clone()));
+    for (ask, body) in [(list(), b"v1.0.0\n".to_vec()), (zip("v1.0.0"), body)] {
+        let resolved = world.cache.resolve(&path, &ask, "test").await.unwrap();
+        assert_eq!(read_or_panic_at_once(resolved).await.unwrap(), (CacheStatus::Bypass, body));
+    }
+    assert_eq!(world.disk_bytes(), 0);
+}

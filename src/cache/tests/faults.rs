@@ -1,0 +1,158 @@
+//! A disk that fails, and files that are not what they should be.
+
+use super::*;
+
+#[tokio::test]
+async fn every_step_of_the_disk_may_fail_and_everything_is_served_all_the_same() {
+    for step in [Step::CreateDir, Step::Create, Step::Write, Step::SyncFile, Step::Rename, Step::SyncDir] {
+        let world = World::new().await;
+        let asks = stock(&world.fake);
+        world.fail(step, "");
+        for ask in &asks {
+            assert_eq!(world.get(ask).await.unwrap().0, CacheStatus::Bypass, "{step:?} {ask:?}");
+        }
+        assert_eq!(world.absence(&ModuleAsk::Mod(version("v9.0.0"))).await.code, 404);
+        world.heal();
+        let known = world.cache.usage().bytes;
+        assert_eq!(known, world.disk_bytes(), "{step:?}");
+        for ask in &asks {
+            let (status, _) = world.get(ask).await.unwrap();
+            assert_ne!(status, CacheStatus::Bypass, "{step:?} {ask:?}");
+        }
+        assert_eq!(world.cache.verify().findings, []);
+    }
+}
+
+#[tokio::test]
+async fn a_disk_that_fills_up_in_the_middle_passes_the_rest_through() {
+    let world = World::new().await;
+    let body = zip_of("v1.0.0", 2_000_000);
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+    let (first, second) = body.split_at(900_000);
+    world.fake.set(&target("@v/v1.0.0.zip"), Act::Halves([head.as_bytes(), first].concat(), gate.clone(), second.to_vec()));
+    let cache = world.cache.clone();
+    let asked = tokio::spawn(async move { cache.resolve(&"example.com/m".parse().unwrap(), &zip("v1.0.0"), "test").await });
+    while world.disk_bytes() < 500_000 {
+        tokio::task::yield_now().await;
+    }
+    world.fail(Step::Write, "");
+    gate.add_permits(1);
+    let (status, got) = read_or_panic_at_once(asked.await.unwrap().unwrap()).await.unwrap();
+    assert_eq!(status, CacheStatus::Bypass);
+    assert!(got == body);
+    assert_eq!((world.disk_bytes(), world.cache.usage().bytes), (0, 0));
+}
+
+#[tokio::test]
+async fn a_refresh_that_cannot_be_written_leaves_the_old_answer() {
+    let world = World::new().await;
+    stock(&world.fake);
+    world.get(&list()).await.unwrap();
+    for step in [Step::Create, Step::Write, Step::SyncFile, Step::Rename] {
+        world.fail(step, "");
+        world.pass(FRESH);
+        assert_eq!(world.get(&list()).await.unwrap().0, CacheStatus::Bypass);
+        world.fake.set(&target("@v/list"), Act::status(500, "text/plain", ""));
+        assert_eq!(world.get(&list()).await.unwrap().0, CacheStatus::Stale, "{step:?}");
+        world.heal();
+        stock(&world.fake);
+    }
+}
+
+#[tokio::test]
+async fn a_torn_or_corrupt_file_is_a_miss_is_set_aside_and_counted() {
+    let world = World::new().await;
+    let asks = stock(&world.fake);
+    let keys = [
+        "queries/example.com/m/@v/list",
+        "queries/example.com/m/@latest",
+        "download/example.com/m/@v/v1.0.0.info",
+        "queries/example.com/m/@v/main.info",
+        "download/example.com/m/@v/v1.0.0.mod",
+        "download/example.com/m/@v/v1.0.0.zip",
+    ];
+    let mut corrupt = 0;
+    for (ask, key) in asks.iter().zip(keys) {
+        let (_, body) = world.get(ask).await.unwrap();
+        for damage in ["empty", "short", "changed"] {
+            let whole = std::fs::read(world.file(key)).unwrap();
+            let damaged = match damage {
+                "empty" => Vec::new(),
+                "short" => whole[..whole.len() - 1].to_vec(),
+                _ => whole.iter().rev().copied().collect(),
+            };
+            // Bytes that changed in what is not looked into are found by `verify`, or by nobody.
+            if (key.ends_with(".mod") || key.ends_with(".zip")) && damage == "changed" {
+                continue;
+            }
+            std::fs::write(world.file(key), damaged).unwrap();
+            corrupt += 1;
+            assert_eq!(world.get(ask).await.unwrap(), (CacheStatus::Miss, body.clone()), "{key} {damage}");
+            assert_eq!(world.cache.usage().corrupt, corrupt);
+        }
+    }
+    assert_eq!(std::fs::read_dir(world.file("aside")).unwrap().count() as u64, corrupt);
+    assert_eq!(world.cache.usage().bytes, world.disk_bytes());
+}
+
+#[tokio::test]
+async fn a_file_that_somebody_removed_is_a_miss() {
+    let world = World::new().await;
+    for ask in stock(&world.fake) {
+        world.get(&ask).await.unwrap();
+    }
+    std::fs::remove_dir_all(world.file("download")).unwrap();
+    std::fs::remove_dir_all(world.file("queries")).unwrap();
+    for ask in stock(&world.fake) {
+        assert_eq!(world.get(&ask).await.unwrap().0, CacheStatus::Miss);
+    }
+    assert_eq!(world.cache.usage().bytes, world.disk_bytes());
+}
+
+#[tokio::test]
+async fn verify_finds_what_is_not_as_it_was_written_and_the_next_request_heals_it() {
+    let world = World::new().await;
+    let asks = stock(&world.fake);
+    for ask in &asks {
+        world.get(ask).await.unwrap();
+    }
+    let clean = world.cache.verify();
+    assert_eq!((clean.good, clean.findings.len()), (6, 0));
+    let zip_file = world.file("download/example.com/m/@v/v1.0.0.zip");
+    let mut bytes = std::fs::read(&zip_file).unwrap();
+    bytes[50_000] ^= 1;
+    std::fs::write(&zip_file, bytes).unwrap();
+    std::fs::write(world.file("queries/example.com/m/@v/list"), "v1.0.0\n").unwrap();
+    let found = world.cache.verify();
+    let files: Vec<_> = found.findings.iter().map(|f| f.file.as_str()).collect();
+    assert_eq!((found.good, files), (4, vec!["download/example.com/m/@v/v1.0.0.zip", "queries/example.com/m/@v/list"]));
+    assert_eq!(world.cache.verify().findings, []);
+    for ask in [zip("v1.0.0"), list()] {
+        assert_eq!(world.get(&ask).await.unwrap().0, CacheStatus::Miss);
+    }
+    assert_eq!(world.cache.verify().good, 6);
+    assert_eq!(world.cache.usage().bytes, world.disk_bytes());
+}
+
+#[tokio::test]
+async fn a_start_sweeps_what_no_cache_wrote_and_what_a_crash_left() {
+    let mut world = World::new().await;
+    for ask in stock(&world.fake) {
+        world.get(&ask).await.unwrap();
+    }
+    let entries = world.cache.usage().entries;
+    std::fs::write(world.dir.path().join("tmp/cache/half"), [0; 1000]).unwrap();
+    std::fs::write(world.file("download/example.com/m/@v/v1.1.0.ziphash"), "h1:").unwrap();
+    std::fs::create_dir_all(world.file("download/example.com/empty/@v")).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", world.file("download/example.com/m/@v/v1.2.0.mod")).unwrap();
+    let config = world.fake.config();
+    world.restart(&config, ROOMY);
+    assert_eq!(world.cache.usage().entries, entries);
+    assert_eq!(world.cache.usage().bytes, world.disk_bytes());
+    assert!(!world.file("download/example.com/empty").exists());
+    assert!(world.file("download/example.com/m/@v/v1.2.0.mod").symlink_metadata().is_err());
+    // A zip that lost its hash is fetched anew.
+    std::fs::remove_file(world.file("download/example.com/m/@v/v1.0.0.ziphash")).unwrap();
+    assert_eq!(world.get(&zip("v1.0.0")).await.unwrap().0, CacheStatus::Miss);
+}

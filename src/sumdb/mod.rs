@@ -1,0 +1,3 @@
+//! Checksum databases.
+
+pub mod proxy;

@@ -1,0 +1,446 @@
+//! The way out: the sole owner of [`reqwest::Client`].
+//!
+//! A request that names a module takes a [`PublicPath`], and every further one that follows from it, a redirect
+//! or a second try, asks the egress policy for another. Nothing of a client's request goes along: no header,
+//! no query. Answers are never decoded: what arrives is bounded by whoever reads it.
+
+mod absence;
+mod address;
+mod chain;
+#[expect(clippy::disallowed_types, reason = "the sole owner of HTTP clients")]
+mod client;
+#[cfg(test)]
+pub(crate) mod fake;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::StatusCode;
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, LOCATION};
+use url::Url;
+
+use crate::config::{self, Hop};
+use crate::egress::{Denied, Policy, PublicPath};
+use crate::module::{ModulePath, Version};
+use crate::protocol::ModuleAsk;
+
+use address::Inner;
+pub(crate) use chain::Walk;
+use client::{Clients, Forbidden, Trust, Way};
+pub use client::{SetupError, proxy_of_environment};
+
+/// Redirects followed for one answer.
+const REDIRECTS_MAX: usize = 5;
+/// Of the body of a 404 or 410, this much is read: enough to know that it is too long.
+const ABSENCE_BYTES_MAX: usize = 4 * absence::TEXT_BYTES_MAX;
+
+/// Why there is no answer. None of these is an absence.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// There is no upstream.
+    #[error("upstream is off")]
+    Off,
+    /// The egress policy does not let the path out (any more).
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// It did not connect, answer or go on in time.
+    #[error("{host} was too slow: {what}")]
+    Timeout {
+        /// Who.
+        host: String,
+        /// What took too long.
+        what: &'static str,
+    },
+    /// It answered neither 200 nor 404 nor 410.
+    #[error("{host} answered {status}")]
+    Status {
+        /// Who.
+        host: String,
+        /// With what.
+        status: u16,
+    },
+    /// It could not be reached, or what came was no HTTP.
+    #[error("{host} failed: {reason}")]
+    Failed {
+        /// Who.
+        host: String,
+        /// How.
+        reason: String,
+    },
+    /// Its answer ended before its end.
+    #[error("{host} cut its answer short: {reason}")]
+    Cut {
+        /// Who.
+        host: String,
+        /// How.
+        reason: String,
+    },
+    /// It redirected to where we do not go.
+    #[error("{host} sent a redirect that is not followed: {reason}")]
+    Redirect {
+        /// Who.
+        host: String,
+        /// Why not.
+        reason: String,
+    },
+    /// It answered 200 with something that is no answer to what was asked.
+    #[error("{host} sent a malformed answer: {reason}")]
+    Malformed {
+        /// Who.
+        host: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// The upstream says that it does not have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Absent {
+    /// 404 or 410.
+    pub status: u16,
+    /// What to tell the client: at most 600 bytes and 8 lines.
+    pub text: String,
+}
+
+/// What an upstream is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Target<'a> {
+    /// A module.
+    Module(&'a PublicPath, &'a ModuleAsk),
+    /// A record of a checksum database, by its name.
+    Lookup(&'a str, &'a PublicPath, &'a Version),
+    /// A tile of a checksum database.
+    Tile(&'a str, &'a str),
+    /// The newest signed head of a checksum database.
+    Head(&'a str),
+}
+
+impl<'a> Target<'a> {
+    fn path(self) -> Option<&'a ModulePath> {
+        match self {
+            Self::Module(public, _) | Self::Lookup(_, public, _) => Some(public.path()),
+            Self::Tile(..) | Self::Head(_) => None,
+        }
+    }
+}
+
+/// What an upstream answered.
+pub(crate) enum Reply {
+    /// 200.
+    Found(Incoming),
+    /// 404 or 410.
+    Absent(Absent),
+}
+
+/// The body of a 200 as it arrives.
+pub(crate) struct Incoming {
+    response: reqwest::Response,
+    host: String,
+    stall: Duration,
+    /// Its length in bytes, where the upstream told; it is held to it.
+    pub(crate) len: Option<u64>,
+}
+
+impl Incoming {
+    /// Who sends it.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Whether it says that it is a page for people.
+    pub(crate) fn is_html(&self) -> bool {
+        let kind = header(self.response.headers(), &CONTENT_TYPE).unwrap_or_default();
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        kind.eq_ignore_ascii_case("text/html") || kind.eq_ignore_ascii_case("application/xhtml+xml")
+    }
+
+    /// The next bytes; `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// `Timeout` after `upstream.stall_timeout` without a byte, `Cut` when the connection ends before the body does.
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, UpstreamError> {
+        match tokio::time::timeout(self.stall, self.response.chunk()).await {
+            Err(_) => Err(UpstreamError::Timeout { host: self.host.clone(), what: "its answer stalled" }),
+            Ok(Err(e)) => Err(UpstreamError::Cut { host: self.host.clone(), reason: reason(e) }),
+            Ok(Ok(chunk)) => Ok(chunk),
+        }
+    }
+
+    /// This answer is no answer.
+    pub(crate) fn malformed(&self, reason: impl Into<String>) -> UpstreamError {
+        UpstreamError::Malformed { host: self.host.clone(), reason: reason.into() }
+    }
+}
+
+/// The GOPROXY chain and the clients that reach it.
+pub struct Upstream {
+    hops: Vec<Hop>,
+    clients: Clients,
+    policy: Arc<Policy>,
+    head_timeout: Duration,
+    stall: Duration,
+}
+
+impl Upstream {
+    /// Sets the way out up; connects to nothing. Reads the environment's proxy variables and the platform's
+    /// root certificates once.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError`].
+    pub fn new(config: &config::Upstream, policy: Arc<Policy>) -> Result<Self, SetupError> {
+        Self::by(config, policy, Way::Environment)
+    }
+
+    fn by(config: &config::Upstream, policy: Arc<Policy>, way: Way) -> Result<Self, SetupError> {
+        if let Some(hop) = config.goproxy.iter().find(|hop| !matches!(hop.url.scheme(), "http" | "https")) {
+            return Err(SetupError::Scheme(public_name(&hop.url)));
+        }
+        let https = config.goproxy.iter().any(|hop| hop.url.scheme() == "https");
+        Ok(Self {
+            hops: config.goproxy.clone(),
+            clients: Clients::new(config.connect_timeout, https, way)?,
+            policy,
+            // Connecting counts into the time to the head, and may take its own time.
+            head_timeout: config.connect_timeout.max(config.stall_timeout),
+            stall: config.stall_timeout,
+        })
+    }
+
+    /// Starts a walk along the chain.
+    pub(crate) fn walk(&self) -> Walk<'_> {
+        Walk::new(&self.hops)
+    }
+
+    /// Asks one hop, and follows its redirects.
+    ///
+    /// # Errors
+    ///
+    /// Whatever is neither 200, 404 nor 410.
+    pub(crate) async fn fetch(&self, hop: &Hop, target: Target<'_>, principal: &str) -> Result<Reply, UpstreamError> {
+        let mut url = url_of(hop, target).ok_or_else(|| failed(&hop.url, "its URL cannot be a base"))?;
+        let (mut response, mut host) = (self.get(&url, &url, Trust::Configured, target, principal).await?, public_name(&url));
+        let inner = inner_of(hop, &response);
+        for _ in 0..REDIRECTS_MAX {
+            if !is_redirect(response.status()) {
+                return self.judge(response, host, target).await;
+            }
+            let next = redirect_target(hop, &url, response.headers()).map_err(|reason| redirect(&url, reason))?;
+            drop(response);
+            self.permit(target, principal).await?;
+            let trust = if next.origin() == hop.url.origin() { Trust::Configured } else { Trust::Redirected(inner) };
+            response = self.get(&next, &url, trust, target, principal).await?;
+            (url, host) = (next.clone(), public_name(&next));
+        }
+        if is_redirect(response.status()) {
+            return Err(redirect(&url, format!("more than {REDIRECTS_MAX} of them")));
+        }
+        self.judge(response, host, target).await
+    }
+
+    /// One request, tried again once where the connection broke before an answer began: a kept connection may
+    /// have been closed by the other side at that very moment. `sender`: who led to `url`, itself if nobody did.
+    async fn get(
+        &self,
+        url: &Url,
+        sender: &Url,
+        trust: Trust,
+        target: Target<'_>,
+        principal: &str,
+    ) -> Result<reqwest::Response, UpstreamError> {
+        match self.get_once(url, sender, trust).await {
+            Err(Broken::BeforeAnswer(_)) => {
+                self.permit(target, principal).await?;
+                self.get_once(url, sender, trust).await.map_err(Broken::into_error)
+            }
+            other => other.map_err(Broken::into_error),
+        }
+    }
+
+    async fn get_once(&self, url: &Url, sender: &Url, trust: Trust) -> Result<reqwest::Response, Broken> {
+        let host = || public_name(url);
+        let refused = |why: String| Broken::Finally(redirect(sender, why));
+        let (client, direct) = self.clients.pick(url, trust).await.map_err(|e| refused(e.to_string()))?;
+        let request = client.get(url.clone()).header(ACCEPT_ENCODING, "identity").send();
+        match tokio::time::timeout(self.head_timeout, request).await {
+            Err(_) => Err(Broken::Finally(UpstreamError::Timeout { host: host(), what: "no answer" })),
+            Ok(Ok(mut response)) => {
+                if direct {
+                    response.extensions_mut().insert(Direct);
+                }
+                Ok(response)
+            }
+            Ok(Err(e)) if e.is_timeout() => Err(Broken::Finally(UpstreamError::Timeout { host: host(), what: "connecting" })),
+            Ok(Err(e)) => Err(match forbidden(&e) {
+                Some(why) => refused(why),
+                None if e.is_connect() => Broken::Finally(failed(url, reason(e))),
+                None => Broken::BeforeAnswer(failed(url, reason(e))),
+            }),
+        }
+    }
+
+    async fn permit(&self, target: Target<'_>, principal: &str) -> Result<(), Denied> {
+        match target.path() {
+            Some(path) => self.policy.permit(path, principal).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    async fn judge(&self, response: reqwest::Response, host: String, target: Target<'_>) -> Result<Reply, UpstreamError> {
+        let status = response.status();
+        let encoded = header(response.headers(), &CONTENT_ENCODING).is_some_and(|e| !e.trim().eq_ignore_ascii_case("identity"));
+        let len = response.content_length();
+        let content_type = header(response.headers(), &CONTENT_TYPE).map(str::to_owned);
+        let mut incoming = Incoming { response, host, stall: self.stall, len };
+        match status {
+            StatusCode::OK if encoded => Err(incoming.malformed("it is encoded, which was not asked for")),
+            StatusCode::OK => Ok(Reply::Found(incoming)),
+            StatusCode::NOT_FOUND | StatusCode::GONE => {
+                // A 404 whose body breaks off is a failure as much as any other answer that does.
+                let mut body = Vec::new();
+                let mut cut = false;
+                while let Some(chunk) = incoming.chunk().await? {
+                    body.extend_from_slice(&chunk);
+                    if body.len() > ABSENCE_BYTES_MAX {
+                        body.truncate(ABSENCE_BYTES_MAX);
+                        cut = true;
+                        break;
+                    }
+                }
+                let content_type = if encoded { None } else { content_type.as_deref() };
+                let text = absence::text(content_type, &body, cut, || absence_line(target, &incoming.host, status));
+                Ok(Reply::Absent(Absent { status: status.as_u16(), text }))
+            }
+            other => Err(UpstreamError::Status { host: incoming.host, status: other.as_u16() }),
+        }
+    }
+}
+
+/// A request that came to nothing.
+enum Broken {
+    /// Not to be tried again.
+    Finally(UpstreamError),
+    /// The connection broke after it stood and before an answer began.
+    BeforeAnswer(UpstreamError),
+}
+
+impl Broken {
+    fn into_error(self) -> UpstreamError {
+        match self {
+            Self::Finally(e) | Self::BeforeAnswer(e) => e,
+        }
+    }
+}
+
+fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+/// Where a redirect leads, with the hop's own credentials if it stays there and none otherwise.
+fn redirect_target(hop: &Hop, from: &Url, headers: &HeaderMap) -> Result<Url, String> {
+    let location = header(headers, &LOCATION).ok_or("it does not say where to")?;
+    let mut to = from.join(location).map_err(|e| format!("bad Location: {e}"))?;
+    match to.scheme() {
+        "https" => {}
+        "http" if hop.url.scheme() == "http" => {}
+        other => return Err(format!("to {other}")),
+    }
+    to.set_fragment(None);
+    let (user, password) = match to.origin() == hop.url.origin() {
+        true => (hop.url.username(), hop.url.password()),
+        false => ("", None),
+    };
+    to.set_username(user).and_then(|()| to.set_password(password)).map_err(|()| "to no host".to_owned())?;
+    Ok(to)
+}
+
+/// The classes of the addresses that this upstream itself has.
+fn inner_of(hop: &Hop, response: &reqwest::Response) -> Inner {
+    let named = client::literal(&hop.url).map_or(Inner::NONE, address::class_of);
+    // By a proxy the peer is the proxy, whose address says nothing about the upstream's.
+    let peer = match response.extensions().get::<Direct>() {
+        Some(Direct) => response.remote_addr().map_or(Inner::NONE, |peer| address::class_of(peer.ip())),
+        None => Inner::NONE,
+    };
+    named.with(peer)
+}
+
+/// Marks an answer that came without a proxy between.
+#[derive(Clone, Copy)]
+struct Direct;
+
+fn url_of(hop: &Hop, target: Target<'_>) -> Option<Url> {
+    let mut url = hop.url.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    {
+        let mut segments = url.path_segments_mut().ok()?;
+        segments.pop_if_empty();
+        match target {
+            Target::Module(public, ask) => {
+                segments.extend(public.path().escaped().split('/')).extend(ask.file()?.split('/'));
+            }
+            Target::Lookup(name, public, version) => {
+                segments.push("sumdb").extend(name.split('/')).push("lookup");
+                segments.extend(format!("{}@{}", public.path().escaped(), version.escaped()).split('/'));
+            }
+            Target::Tile(name, tile) => {
+                segments.push("sumdb").extend(name.split('/')).push("tile").extend(tile.split('/'));
+            }
+            Target::Head(name) => {
+                segments.push("sumdb").extend(name.split('/')).push("latest");
+            }
+        }
+    }
+    Some(url)
+}
+
+fn absence_line(target: Target<'_>, host: &str, status: StatusCode) -> String {
+    match target.path() {
+        Some(path) => format!("not found: {path}: {host} answered {status}\n"),
+        None => format!("not found: {host} answered {status}\n"),
+    }
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
+/// Host and port, for logs and errors: never credentials.
+fn public_name(url: &Url) -> String {
+    let host = url.host_str().unwrap_or("?");
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+fn failed(url: &Url, reason: impl Into<String>) -> UpstreamError {
+    UpstreamError::Failed { host: public_name(url), reason: reason.into() }
+}
+
+fn redirect(url: &Url, reason: impl Into<String>) -> UpstreamError {
+    UpstreamError::Redirect { host: public_name(url), reason: reason.into() }
+}
+
+/// The innermost cause: reqwest's own texts repeat the URL and say little.
+fn reason(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut cause: &dyn std::error::Error = &error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
+fn forbidden(error: &reqwest::Error) -> Option<String> {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(e) = cause {
+        if let Some(forbidden) = e.downcast_ref::<Forbidden>() {
+            return Some(forbidden.to_string());
+        }
+        cause = e.source();
+    }
+    None
+}

@@ -1,0 +1,263 @@
+use super::fake::{self, Act, Fake};
+use super::*;
+
+const LIST: &str = "/example.com/m/@v/list";
+
+fn path() -> ModulePath {
+    "example.com/m".parse().unwrap()
+}
+
+fn upstream(config: &config::Upstream) -> Upstream {
+    Upstream::by(config, fake::policy(Arc::default()), Way::Environment).unwrap()
+}
+
+async fn ask(upstream: &Upstream, ask: ModuleAsk) -> Result<Reply, UpstreamError> {
+    let public = upstream.policy.permit(&path(), "test").await.unwrap();
+    let hop = upstream.hops[0].clone();
+    upstream.fetch(&hop, Target::Module(&public, &ask), "test").await
+}
+
+async fn body(reply: Result<Reply, UpstreamError>) -> Result<Vec<u8>, UpstreamError> {
+    match reply? {
+        Reply::Found(mut incoming) => {
+            let mut body = Vec::new();
+            while let Some(chunk) = incoming.chunk().await? {
+                body.extend_from_slice(&chunk);
+            }
+            Ok(body)
+        }
+        Reply::Absent(absent) => panic!("absent: {absent:?}"),
+    }
+}
+
+async fn outcome(fake: &Fake) -> Result<Vec<u8>, UpstreamError> {
+    body(ask(&upstream(&fake.config()), ModuleAsk::List).await).await
+}
+
+#[tokio::test]
+async fn a_request_carries_nothing_but_what_it_must() {
+    let fake = Fake::start().await;
+    fake.set(LIST, Act::ok("text/plain", "v1.0.0\n"));
+    assert_eq!(outcome(&fake).await.unwrap(), b"v1.0.0\n");
+    let head = fake.seen()[0].head.to_ascii_lowercase();
+    let mut names: Vec<&str> = head.lines().skip(1).filter_map(|l| l.split_once(':')).map(|(name, _)| name).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["accept", "accept-encoding", "host", "user-agent"]);
+    assert!(head.contains("accept-encoding: identity\r\n"));
+    assert!(head.contains(concat!("user-agent: modgate/", env!("CARGO_PKG_VERSION"), "\r\n")));
+}
+
+#[tokio::test]
+async fn names_are_escaped_as_the_go_command_does() {
+    let fake = Fake::start().await;
+    let mut config = fake.config();
+    config.goproxy[0].url = fake.url.join("/base").unwrap();
+    let upstream = upstream(&config);
+    let public = upstream.policy.permit(&"example.com/Up/m".parse().unwrap(), "test").await.unwrap();
+    let version: Version = "v1.0.0-RC1+incompatible".parse().unwrap();
+    let asks = [ModuleAsk::Latest, ModuleAsk::Mod(version.clone()), ModuleAsk::Query("Dev#%2e x".into())];
+    for ask in &asks {
+        upstream.fetch(&config.goproxy[0], Target::Module(&public, ask), "test").await.unwrap();
+    }
+    for target in [Target::Lookup("sum.example.org/x", &public, &version), Target::Tile("sum.example.org", "8/0/x001/234.p/5")] {
+        upstream.fetch(&config.goproxy[0], target, "test").await.unwrap();
+    }
+    let targets: Vec<_> = fake.seen().into_iter().map(|s| s.target).collect();
+    assert_eq!(
+        targets,
+        [
+            "/base/example.com/!up/m/@latest",
+            "/base/example.com/!up/m/@v/v1.0.0-!r!c1+incompatible.mod",
+            "/base/example.com/!up/m/@v/!dev%23%252e%20x.info",
+            "/base/sumdb/sum.example.org/x/lookup/example.com/!up/m@v1.0.0-!r!c1+incompatible",
+            "/base/sumdb/sum.example.org/tile/8/0/x001/234.p/5",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn only_200_is_an_answer_and_only_404_and_410_are_absences() {
+    let fake = Fake::start().await;
+    for status in [204, 206, 300, 304, 400, 403, 429, 500, 503] {
+        fake.set(LIST, Act::status(status, "text/plain", ""));
+        assert!(matches!(outcome(&fake).await, Err(UpstreamError::Status { status: s, .. }) if s == status), "{status}");
+    }
+    for status in [404, 410] {
+        fake.set(LIST, Act::status(status, "text/plain; charset=utf-8", "not found: so it is\n"));
+        let reply = ask(&upstream(&fake.config()), ModuleAsk::List).await.unwrap_or_else(|e| panic!("{e}"));
+        assert!(matches!(reply, Reply::Absent(a) if a == Absent { status, text: "not found: so it is\n".into() }));
+    }
+}
+
+#[tokio::test]
+async fn a_broken_answer_is_a_failure_of_its_kind() {
+    let fake = Fake::start().await;
+    fake.set(LIST, Act::lying(100, b"short"));
+    assert!(matches!(outcome(&fake).await, Err(UpstreamError::Cut { .. })));
+    fake.set(LIST, Act::Raw(b"HTTP/1.1 404 X\r\nContent-Length: 9\r\nContent-Type: text/plain\r\n\r\nno".to_vec()));
+    assert!(matches!(outcome(&fake).await, Err(UpstreamError::Cut { .. })));
+    fake.set(LIST, Act::Raw(b"HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nv1.0.\r\n".to_vec()));
+    assert!(matches!(outcome(&fake).await, Err(UpstreamError::Cut { .. })));
+    fake.set(LIST, Act::Raw(b"SSH-2.0-OpenSSH\r\n".to_vec()));
+    assert!(matches!(outcome(&fake).await, Err(UpstreamError::Failed { .. })));
+    fake.set(LIST, Act::Hang(b"HTTP/1.1 200 OK\r\nX-Slow:".to_vec()));
+    assert!(matches!(outcome(&fake).await, Err(UpstreamError::Timeout { what: "no answer", .. })));
+    fake.set(LIST, Act::Hang(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nv1".to_vec()));
+    assert!(matches!(outcome(&fake).await, Err(UpstreamError::Timeout { what: "its answer stalled", .. })));
+    let head = b"HTTP/1.1 200 OK\r\nX: ".to_vec();
+    fake.set(LIST, Act::Endless { head, body: vec![b'x'; 65536] });
+    assert!(matches!(outcome(&fake).await, Err(UpstreamError::Failed { .. })));
+    fake.die();
+    assert!(matches!(outcome(&fake).await, Err(UpstreamError::Failed { .. })));
+}
+
+#[tokio::test]
+async fn an_encoding_that_was_not_asked_for_is_a_failure() {
+    let fake = Fake::start().await;
+    let headers = vec![("Content-Encoding".to_owned(), "gzip".to_owned())];
+    fake.set(LIST, Act::Answer { status: 200, headers, body: b"\x1f\x8b".to_vec() });
+    assert!(matches!(outcome(&fake).await, Err(UpstreamError::Malformed { .. })));
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_before_the_answer_is_tried_again_once_with_a_new_permit() {
+    let fake = Fake::start().await;
+    fake.set(LIST, Act::Raw(Vec::new()));
+    assert!(matches!(outcome(&fake).await, Err(UpstreamError::Failed { .. })));
+    assert_eq!(fake.count(LIST), 2);
+}
+
+#[tokio::test]
+async fn five_redirects_are_followed_and_no_more() {
+    let fake = Fake::start().await;
+    for i in 1..=5 {
+        fake.set(&format!("/{i}"), Act::redirect(&format!("{}", i + 1)));
+    }
+    fake.set(LIST, Act::redirect("/2"));
+    fake.set("/6", Act::ok("text/plain", "v1.0.0\n"));
+    assert_eq!(outcome(&fake).await.unwrap(), b"v1.0.0\n");
+    fake.set(LIST, Act::redirect("/1"));
+    assert!(matches!(outcome(&fake).await, Err(UpstreamError::Redirect { .. })));
+    fake.set(LIST, Act::redirect(LIST));
+    assert!(matches!(outcome(&fake).await, Err(UpstreamError::Redirect { .. })));
+}
+
+#[tokio::test]
+async fn a_redirect_takes_no_credentials_to_another_host() {
+    let (fake, other) = (Fake::start().await, Fake::start().await);
+    let mut config = fake.config();
+    config.goproxy[0].url.set_username("u").unwrap();
+    config.goproxy[0].url.set_password(Some("p")).unwrap();
+    fake.set(LIST, Act::redirect("/here"));
+    let there = other.url.join("/there").unwrap().as_str().replace("http://", "http://x:y@");
+    fake.set("/here", Act::redirect(&there));
+    other.set("/there", Act::ok("text/plain", "v1.0.0\n"));
+    assert_eq!(body(ask(&upstream(&config), ModuleAsk::List).await).await.unwrap(), b"v1.0.0\n");
+    assert!(fake.seen().iter().all(|s| s.head.contains("authorization: Basic dTpw\r\n")));
+    assert!(other.seen().iter().all(|s| !s.head.contains("authorization") && !s.head.contains("referer")));
+}
+
+#[tokio::test]
+async fn a_redirect_leads_to_no_inner_address_but_of_the_upstreams_own_kind() {
+    let fake = Fake::start().await;
+    for to in ["http://169.254.169.254/latest/meta-data", "http://10.0.0.1/", "http://[fe80::1]/", "http://[::ffff:10.0.0.1]/"] {
+        fake.set(LIST, Act::redirect(to));
+        let error = outcome(&fake).await.unwrap_err();
+        assert!(matches!(&error, UpstreamError::Redirect { host, .. } if *host == public_name(&fake.url)), "{to}: {error}");
+    }
+    for to in ["ftp://example.com/", "file:///etc/passwd", "javascript:x", "http://"] {
+        fake.set(LIST, Act::redirect(to));
+        assert!(matches!(outcome(&fake).await, Err(UpstreamError::Redirect { .. })), "{to}");
+    }
+}
+
+#[tokio::test]
+async fn a_public_upstream_redirects_to_nothing_on_this_machine_by_address_or_by_name() {
+    let fake = Fake::start().await;
+    fake.set("/x", Act::ok("text/plain", "inner"));
+    let clients = &upstream(&fake.config()).clients;
+    let port = fake.url.port().unwrap();
+    for host in ["127.0.0.1", "[::1]", "0.0.0.0", "[::ffff:127.0.0.1]", "127.1", "0x7f000001", "2130706433"] {
+        let url: Url = format!("http://{host}:{port}/x").parse().unwrap();
+        assert!(clients.pick(&url, Trust::Redirected(Inner::NONE)).await.is_err(), "{host}");
+    }
+    // A name is judged by what it resolves to, when the connection is made.
+    let url: Url = format!("http://localhost:{port}/x").parse().unwrap();
+    let (client, _) = clients.pick(&url, Trust::Redirected(Inner::NONE)).await.unwrap();
+    let error = client.get(url.clone()).send().await.unwrap_err();
+    assert!(forbidden(&error).is_some(), "{error:?}");
+    let (client, _) = clients.pick(&url, Trust::Redirected(Inner::LOOPBACK)).await.unwrap();
+    assert_eq!(client.get(url).send().await.unwrap().text().await.unwrap(), "inner");
+    assert_eq!(fake.seen().len(), 1);
+}
+
+#[test]
+fn https_upstreams_redirect_to_https_only() {
+    let headers = |to: &str| HeaderMap::from_iter([(LOCATION, to.parse().unwrap())]);
+    let from: Url = "https://a.example/x".parse().unwrap();
+    let secure = Hop { url: "https://a.example".parse().unwrap(), any_error: false };
+    let plain = Hop { url: "http://a.example".parse().unwrap(), any_error: false };
+    assert!(redirect_target(&secure, &from, &headers("http://b.example/")).is_err());
+    assert!(redirect_target(&plain, &from, &headers("http://b.example/")).is_ok());
+    assert_eq!(redirect_target(&secure, &from, &headers("//b.example/y#z")).unwrap().as_str(), "https://b.example/y");
+    assert!(redirect_target(&secure, &from, &HeaderMap::new()).is_err());
+}
+
+#[tokio::test]
+async fn a_proxy_is_used_but_for_loopback_and_its_redirects_are_judged() {
+    let proxy = Fake::start().await;
+    let config = fake::config(vec![Hop { url: "http://upstream.example".parse().unwrap(), any_error: false }]);
+    let upstream = Upstream::by(&config, fake::policy(Arc::default()), Way::Proxy(proxy.url.clone())).unwrap();
+    let at = |target: &str| format!("http://upstream.example{target}");
+    proxy.set(&at(LIST), Act::ok("text/plain", "by proxy"));
+    assert_eq!(body(ask(&upstream, ModuleAsk::List).await).await.unwrap(), b"by proxy");
+    for to in ["http://127.0.0.1/", "http://localhost/", "http://10.1.2.3/"] {
+        proxy.set(&at(LIST), Act::redirect(to));
+        assert!(matches!(ask(&upstream, ModuleAsk::List).await, Err(UpstreamError::Redirect { .. })), "{to}");
+    }
+    assert!(proxy.seen().iter().all(|s| s.target == at(LIST)), "{:?}", proxy.seen());
+    let (_, direct) = upstream.clients.pick(&"http://127.0.0.1:1/".parse().unwrap(), Trust::Configured).await.unwrap();
+    assert!(direct);
+}
+
+/// What was negotiated, and the first bytes.
+type Spoken = std::thread::JoinHandle<Option<(Vec<u8>, Vec<u8>)>>;
+
+/// One TLS connection to a server with this name.
+fn tls_server(name: &str) -> (Url, rustls::pki_types::CertificateDer<'static>, Spoken) {
+    let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
+    let cert = made.cert.der().clone();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut config = builder.with_no_client_auth().with_single_cert(vec![cert.clone()], key).unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port()).parse().unwrap();
+    let serving = std::thread::spawn(move || {
+        let (mut tcp, _) = listener.accept().ok()?;
+        let mut tls = rustls::ServerConnection::new(Arc::new(config)).ok()?;
+        let mut first = vec![0; 24];
+        std::io::Read::read_exact(&mut rustls::Stream::new(&mut tls, &mut tcp), &mut first).ok()?;
+        Some((tls.alpn_protocol()?.to_vec(), first))
+    });
+    (url, cert, serving)
+}
+
+#[tokio::test]
+async fn http_2_is_spoken_where_it_is_offered() {
+    let (url, cert, serving) = tls_server("localhost");
+    let upstream =
+        Upstream::by(&fake::config(vec![Hop { url, any_error: false }]), fake::policy(Arc::default()), Way::Trusting(cert)).unwrap();
+    assert!(ask(&upstream, ModuleAsk::List).await.is_err());
+    assert_eq!(serving.join().unwrap(), Some((b"h2".to_vec(), b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec())));
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_name_is_a_failure() {
+    let (url, cert, serving) = tls_server("elsewhere.example");
+    let upstream =
+        Upstream::by(&fake::config(vec![Hop { url, any_error: false }]), fake::policy(Arc::default()), Way::Trusting(cert)).unwrap();
+    assert!(matches!(ask(&upstream, ModuleAsk::List).await, Err(UpstreamError::Failed { .. })));
+    assert_eq!(serving.join().unwrap(), None);
+}
