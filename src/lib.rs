@@ -13,3 +13,4 @@ pub mod egress;
 pub mod upstream;
 pub mod cache;
 pub mod sumdb;
+pub mod hosted;

@@ -1,0 +1,82 @@
+//! Modules published here: publish, read, delete, seal.
+//!
+//! Invariants. What was answered 201 is durable, and what was refused left nothing. A version whose bytes have left
+//! is sealed before they do. A hosted path shadows the public one whole: nothing here is ever mixed with upstream's.
+//! Who may publish and delete is judged by the caller; who may see what, by the [`View`] that the caller hands in.
+
+mod form;
+mod publish;
+mod read;
+mod refusal;
+mod rules;
+mod select;
+mod upload;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+pub use publish::Published;
+pub use read::{Answer, Read, View};
+pub use refusal::{Id, Outside, PublishRefusal};
+pub use upload::{Upload, UploadError};
+
+use crate::config::{Config, Owner};
+use crate::egress::Policy;
+use crate::module::{ModulePath, OwnerName, Version};
+use crate::store::{Delete, StoreError, Stores};
+
+/// Who publishes.
+#[derive(Clone, Debug)]
+pub struct Publisher {
+    /// The principal, as it stands in logs and records.
+    pub name: String,
+    /// May read what is published under this owner: hashes of what is there are told.
+    pub may_read: bool,
+}
+
+/// The use cases over hosted modules.
+pub struct Hosted {
+    stores: Stores,
+    policy: Arc<Policy>,
+    owners: BTreeMap<OwnerName, Owner>,
+    claim_hosts: bool,
+    upload_bytes_max: u64,
+    judges: Arc<Semaphore>,
+}
+
+impl Hosted {
+    /// Over these stores, with the owners and limits of `config`.
+    pub fn new(config: &Config, stores: Stores, policy: Arc<Policy>) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            stores,
+            policy,
+            owners: config.owners.clone(),
+            claim_hosts: config.private.claim_hosts,
+            upload_bytes_max: config.limits.upload,
+            judges: Arc::new(Semaphore::new(cores.div_ceil(2))),
+        }
+    }
+
+    /// Removes a version of this owner, durably. The last version of a path leaves a tombstone: the path stays private
+    /// and its owner's. Another owner's version is [`Delete::Absent`], like none.
+    ///
+    /// That `by` may delete from this owner was judged by the caller.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn delete(&self, owner: &OwnerName, path: &ModulePath, version: &Version, by: &str) -> Result<Delete, StoreError> {
+        self.stores.records.delete(owner, path, version, by).await
+    }
+}
+
+impl std::fmt::Debug for Hosted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hosted").field("owners", &self.owners.keys()).finish_non_exhaustive()
+    }
+}

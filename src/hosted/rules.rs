@@ -1,0 +1,110 @@
+//! What an owner may publish: the operator's patterns bound it, what is public may not be shadowed unasked, and what
+//! is not public must be private for a reason that outlives its being hosted.
+
+use super::Hosted;
+use super::refusal::{Outside, PublishRefusal};
+use crate::config::{Owner, Visibility};
+use crate::egress::Rule;
+use crate::module::zip::Problems;
+use crate::module::{ModulePath, OwnerName};
+use crate::store::StoreError;
+
+/// The longest escaped path: file paths that are made of it stay under 4096 bytes.
+const PATH_BYTES_MAX: usize = 2048;
+
+/// The most that is told of what would be shadowed: it may be a path of any length.
+const REASON_CHARS_MAX: usize = 200;
+
+/// What a publish may do beside making its version.
+pub(super) struct Grant {
+    /// The owner's own patterns name the path literally.
+    pub(super) shadows: bool,
+    /// The host to claim, lower case.
+    pub(super) claim: Option<String>,
+    /// The owner is not public, and of all rules the claim of the host is what keeps the path private.
+    pub(super) needs_claim: bool,
+}
+
+/// What keeps the path of an owner that is not public private once it is not hosted any more.
+enum Cover {
+    /// The owner is public: no matter.
+    NotNeeded,
+    /// The claim of its host, which may be released before the publish is durable.
+    Claim,
+    /// The settings, or its name.
+    Lasting,
+    /// Nothing; this is why.
+    Bare(String),
+}
+
+impl Hosted {
+    /// Whether `owner` may publish this path, and what the publish may do.
+    pub(super) async fn grant(&self, owner: &OwnerName, path: &ModulePath) -> Result<Grant, PublishRefusal> {
+        let Some(settings) = self.owners.get(owner) else {
+            return Err(Outside::NoOwner(owner.clone()).into());
+        };
+        self.judge_path(path)?;
+        let (path, owner) = (path.clone(), owner.clone());
+        if !settings.modules.is_empty() && !settings.modules.iter().any(|pattern| pattern.value.matches(path.as_str())) {
+            return Err(Outside::Modules { path, owner }.into());
+        }
+        let shadows = settings.modules.iter().any(|pattern| pattern.value.names_literally(path.as_str()));
+        if !shadows
+            && self.is_first(&path).await?
+            && let Some(shadow) = self.policy.shadows(&path).await?
+        {
+            let why = shadow.to_string().chars().take(REASON_CHARS_MAX).collect();
+            return Err(Outside::Shadows { path, owner, why }.into());
+        }
+        let claim = self.policy.claim_for(&path).await?;
+        match self.cover(settings, &path, claim.as_deref()).await? {
+            Cover::NotNeeded | Cover::Lasting => Ok(Grant { shadows, claim, needs_claim: false }),
+            Cover::Claim => Ok(Grant { shadows, claim, needs_claim: true }),
+            Cover::Bare(why) => Err(Outside::NotPrivate { path, owner, why }.into()),
+        }
+    }
+
+    /// What is wrong with a path that Go itself would take.
+    fn judge_path(&self, path: &ModulePath) -> Result<(), PublishRefusal> {
+        let mut problems = Problems::default();
+        let escaped_bytes = path.escaped().len();
+        if escaped_bytes > PATH_BYTES_MAX {
+            problems.push(format_args!("module path is too long ({escaped_bytes} bytes, escaped; at most {PATH_BYTES_MAX})"));
+        }
+        if self.policy.is_shared_root(path) {
+            problems.push(format_args!("{path} is the root of a host, or of an organisation there, that strangers share: it is no module"));
+        }
+        if problems.is_empty() { Ok(()) } else { Err(PublishRefusal::BadZip(problems)) }
+    }
+
+    /// Whether the path has neither a hosted version nor a tombstone. Another owner's is no matter here: the store,
+    /// which alone decides races, refuses it.
+    async fn is_first(&self, path: &ModulePath) -> Result<bool, StoreError> {
+        let index = self.stores.records.hosted_index().await?;
+        Ok(!index.hosted.contains_key(path) && !index.tombstones.contains_key(path))
+    }
+
+    /// What but being hosted keeps this owner's path private, if that matters; `claim` is the host that the publish claims.
+    async fn cover(&self, owner: &Owner, path: &ModulePath, claim: Option<&str>) -> Result<Cover, StoreError> {
+        match owner.visibility {
+            Visibility::Public => return Ok(Cover::NotNeeded),
+            Visibility::Internal | Visibility::Private => {}
+        }
+        match self.policy.privacy_without_hosting(path, claim).await? {
+            Some(verdict) if verdict.rule == Rule::Claim => return Ok(Cover::Claim),
+            Some(_) => return Ok(Cover::Lasting),
+            None => {}
+        }
+        let host = path.host();
+        let index = self.stores.records.hosted_index().await?;
+        Ok(Cover::Bare(if claim.is_some() || index.claims.contains_key(host) {
+            "private.public lets it leave".to_owned()
+        } else if !self.claim_hosts {
+            "publishing claims no hosts (private.claim_hosts = false)".to_owned()
+        } else if index.released.contains(host) {
+            format!("the claim of {host} was released")
+        } else {
+            format!("{host} is a host of public modules, which publishing does not claim")
+        }))
+    }
+}
