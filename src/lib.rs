@@ -14,3 +14,4 @@ pub mod upstream;
 pub mod cache;
 pub mod sumdb;
 pub mod hosted;
+pub mod http;
