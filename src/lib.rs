@@ -14,4 +14,7 @@ pub mod upstream;
 pub mod cache;
 pub mod sumdb;
 pub mod hosted;
+pub mod gateway;
+pub mod admin;
 pub mod http;
+pub mod cli;

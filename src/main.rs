@@ -1,3 +1,7 @@
-//! modgate.
+//! modgate's command line: parse, run, exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    modgate::cli::run()
+}

@@ -1,0 +1,53 @@
+//! `modgate check`: settings, data directory, the way upstream, keys and certificates, the clock, and what is hosted; a line a finding.
+
+mod clock;
+mod disk;
+mod keys;
+mod upstream;
+
+use std::process::ExitCode;
+
+use super::connection::{self, Connection};
+use super::{FAILED, Global, out};
+use crate::config::{Config, ConfigError};
+
+/// Prints a line a finding; fails if there was any.
+pub fn run(global: &Global) -> anyhow::Result<ExitCode> {
+    let loaded = match global.load(&[], &[]) {
+        Ok(loaded) => loaded,
+        Err(error) => match error.downcast_ref::<ConfigError>() {
+            Some(problems) => {
+                out::print(&format!("{problems}\n"))?;
+                return Ok(ExitCode::from(FAILED));
+            }
+            None => return Err(error),
+        },
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut findings = loaded.warnings;
+    findings.extend(runtime.block_on(findings_of(global, &loaded.config)));
+    let mut text: String = findings.iter().map(|finding| format!("{finding}\n")).collect();
+    if findings.is_empty() {
+        text += "ok\n";
+    }
+    out::print(&text)?;
+    Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
+
+async fn findings_of(global: &Global, config: &Config) -> Vec<String> {
+    let mut findings = disk::findings(config);
+    findings.extend(keys::findings(config));
+    findings.extend(clock::findings(&config.data_dir));
+    findings.extend(upstream::findings(&config.upstream).await);
+    // A directory that the first start will make holds nothing to be looked at; what stands against making it was told.
+    if global.server.is_some() || !connection::is_unused(&config.data_dir) {
+        findings.extend(hosted(global).await.unwrap_or_else(|error| vec![format!("data_dir: {error:#}")]));
+    }
+    findings
+}
+
+/// From the server that runs, or from the data directory, which is opened for it: this finds one that cannot be used.
+async fn hosted(global: &Global) -> anyhow::Result<Vec<String>> {
+    let connection = Connection::open(global).await?;
+    connection.call("findings", &()).await
+}

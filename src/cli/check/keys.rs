@@ -1,0 +1,110 @@
+//! Certificates and keys: whether they can be used, for how long, and by whom.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::access::ADMIN_TOKEN_FILE;
+use crate::config::{Config, Tls};
+use crate::http::local_ca;
+use crate::http::tls::Certificates;
+
+/// A certificate with less left than this is near its end. A running server renews its own 30 days before, so one
+/// of its own that is this near was not renewed.
+const LEFT_MIN: Duration = Duration::from_secs(14 * 86_400);
+
+/// What is wrong with the files of `server.tls`, and with secrets in the data directory.
+pub(super) fn findings(config: &Config) -> Vec<String> {
+    let mut findings = Vec::new();
+    match &config.server.tls {
+        Some(Tls::Files { cert, key }) => match Certificates::from_files(cert, key) {
+            Ok(_) => findings.extend(certificate(cert, SystemTime::now())),
+            Err(error) => findings.push(format!("server.tls: {:#}", anyhow::Error::new(error))),
+        },
+        Some(Tls::Local) => findings.extend(folder(&local_ca::folder(&config.data_dir), SystemTime::now())),
+        None => {}
+    }
+    findings.extend(open_to_others(&config.data_dir.join(ADMIN_TOKEN_FILE)));
+    findings
+}
+
+/// Every PEM file of a local CA's folder. What is missing there is made at the next start.
+fn folder(dir: &Path, now: SystemTime) -> Vec<String> {
+    let files = match pem_files(dir) {
+        Ok(files) => files,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
+        Err(error) => return vec![format!("server.tls: cannot read {}: {error}", dir.display())],
+    };
+    let mut findings = Vec::new();
+    for file in files {
+        if let Err(error) = fs::read(&file) {
+            findings.push(format!("server.tls: cannot read {}: {error}", file.display()));
+        } else if PrivateKeyDer::from_pem_file(&file).is_ok() {
+            findings.extend(open_to_others(&file));
+        } else {
+            findings.extend(certificate(&file, now));
+        }
+    }
+    findings
+}
+
+fn pem_files(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files: Vec<_> = fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "pem"));
+    files.sort();
+    Ok(files)
+}
+
+/// A file of the first certificate in which there is something to say.
+fn certificate(file: &Path, now: SystemTime) -> Option<String> {
+    let wrong = || format!("server.tls: {} holds no certificate", file.display());
+    let Ok(first) = CertificateDer::from_pem_file(file) else { return Some(wrong()) };
+    let Ok((_, parsed)) = x509_parser::parse_x509_certificate(&first) else { return Some(wrong()) };
+    let end = parsed.validity().not_after;
+    let soon = now + LEFT_MIN;
+    let soon = soon.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
+    (end.timestamp() < soon).then(|| format!("server.tls: the certificate in {} ends on {end}", file.display()))
+}
+
+/// A secret that not only its owner can read.
+fn open_to_others(file: &Path) -> Option<String> {
+    let mode = fs::metadata(file).ok()?.permissions().mode() & 0o777;
+    (mode & 0o077 != 0).then(|| format!("{} has mode {mode:04o}: others can read it; `chmod 600` it", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::Permissions;
+
+    use super::*;
+
+    #[test]
+    fn a_local_ca_is_good_until_near_its_end_or_open_to_others() {
+        let scratch = tempfile::tempdir().unwrap();
+        let dir = scratch.path();
+        let now = SystemTime::now();
+        assert_eq!(folder(&dir.join("none"), now), Vec::<String>::new());
+        local_ca::ensure(dir, &[]).unwrap();
+        assert_eq!(folder(dir, now), Vec::<String>::new());
+        let day = Duration::from_secs(86_400);
+        assert_eq!(folder(dir, now + 75 * day), Vec::<String>::new());
+        let told = folder(dir, now + 77 * day);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains("ends on"), "{told:?}");
+
+        let key = pem_files(dir).unwrap().into_iter().find(|file| PrivateKeyDer::from_pem_file(file).is_ok()).unwrap();
+        fs::set_permissions(&key, Permissions::from_mode(0o640)).unwrap();
+        let told = folder(dir, now);
+        assert_eq!(told, [format!("{} has mode 0640: others can read it; `chmod 600` it", key.display())]);
+        fs::set_permissions(&key, Permissions::from_mode(0o600)).unwrap();
+        let ca = local_ca::ca_file(dir);
+        fs::write(&ca, "damaged").unwrap();
+        let told = folder(dir, now);
+        assert_eq!(told, [format!("server.tls: {} holds no certificate", ca.display())]);
+    }
+}

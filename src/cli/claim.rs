@@ -1,0 +1,53 @@
+//! `modgate claim`: what publishing made private, and how to undo it.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use super::connection::Connection;
+use super::out;
+use crate::admin::{ClaimLine, ReleaseAsk, Released};
+
+/// The claim commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// List claimed hosts and the paths of deleted modules that stay private
+    List {
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Give up a claimed host, or the path of a module whose last version was deleted
+    Release {
+        /// Also while modules of owners that are not public would no longer be kept private by anything but being hosted
+        #[arg(long)]
+        force: bool,
+        /// A host, or a module path
+        #[arg(value_name = "HOST|MODULE")]
+        name: String,
+    },
+}
+
+/// Runs one.
+pub async fn run(server: &Connection, command: &Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::List { json } => {
+            let lines: Vec<ClaimLine> = server.call("claims", &()).await?;
+            let mut text = String::new();
+            for line in lines {
+                text += &if *json { out::json_line(&line)? } else { columns(&line) };
+            }
+            out::print(&text)?;
+        }
+        Command::Release { force, name } => {
+            let released: Released = server.call("release", &ReleaseAsk { name: name.clone(), force: *force }).await?;
+            out::print(&format!("{}\n", released.text))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn columns(line: &ClaimLine) -> String {
+    let (since, by) = (line.since.as_deref().unwrap_or_default(), line.by.as_deref().unwrap_or_default());
+    format!("{}\t{}\t{}\t{since}\t{by}\n", line.kind, line.name, line.owner)
+}

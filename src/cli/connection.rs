@@ -1,0 +1,139 @@
+//! How a command reaches what it asks about: the server behind `admin.sock`, one named by `--server`, or,
+//! where none answers, the store itself.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UnixStream};
+
+use super::{Global, UsageError};
+use crate::admin::{OperationError, Operations, SOCKET_FILE};
+
+/// Longest answer that is read, bytes: a page of the ledger is far below.
+const ANSWER_MAX: u64 = 64 << 20;
+/// How long a server may take to be reached. Answers have no bound: `verify` re-hashes everything.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// The file that every data directory has.
+const FORMAT_FILE: &str = "format";
+
+/// Where commands go.
+pub enum Connection {
+    /// A server's socket.
+    Socket(std::path::PathBuf),
+    /// A server's admin listener, and the token for it.
+    Remote {
+        /// host:port
+        authority: String,
+        /// An admin token.
+        token: String,
+    },
+    /// No server: the store, opened here.
+    Local(Box<Operations>),
+}
+
+impl Connection {
+    /// Finds the server, or opens the store.
+    pub async fn open(global: &Global) -> anyhow::Result<Self> {
+        if let Some(authority) = authority(global)? {
+            let token = std::env::var("MODGATE_TOKEN").context("--server needs an admin token in MODGATE_TOKEN")?;
+            return Ok(Self::Remote { authority, token });
+        }
+        let config = global.load(&[], &[])?.config;
+        let socket = config.data_dir.join(SOCKET_FILE);
+        if answers(&socket).await {
+            return Ok(Self::Socket(socket));
+        }
+        if is_unused(&config.data_dir) {
+            // Made here it would belong to whoever asks, and the server might not be able to write to it.
+            bail!("{} is no data directory yet: `modgate serve` makes it; --data-dir or --config names another", config.data_dir.display());
+        }
+        Ok(Self::Local(Box::new(Operations::open(config).await?)))
+    }
+
+    /// Asks one thing. The error is the server's own words.
+    pub async fn call<T: DeserializeOwned>(&self, command: &str, args: &impl Serialize) -> anyhow::Result<T> {
+        let args = serde_json::to_value(args)?;
+        let answer = match self {
+            Self::Local(operations) => match operations.call(command, args).await {
+                Err(OperationError::Bad(text)) => return Err(UsageError(text).into()),
+                done => done?,
+            },
+            Self::Socket(path) => {
+                let stream = UnixStream::connect(path).await.with_context(|| format!("{}", path.display()))?;
+                exchange(stream, "localhost", None, command, &args).await?
+            }
+            Self::Remote { authority, token } => exchange(connect(authority).await?, authority, Some(token), command, &args).await?,
+        };
+        Ok(serde_json::from_value(answer)?)
+    }
+}
+
+/// host:port of `--server`, if it is given.
+pub(super) fn authority(global: &Global) -> anyhow::Result<Option<String>> {
+    let Some(text) = &global.server else { return Ok(None) };
+    let url = url::Url::parse(text).map_err(|e| UsageError(format!("--server {text}: {e}")))?;
+    let (Some(host), "http") = (url.host_str(), url.scheme()) else {
+        return Err(UsageError("--server takes http://HOST:PORT, the server's admin_listen".to_owned()).into());
+    };
+    Ok(Some(format!("{host}:{}", url.port_or_known_default().unwrap_or(80))))
+}
+
+/// A connection to host:port, or why there is none; never waits for long.
+pub(super) async fn connect(authority: &str) -> anyhow::Result<TcpStream> {
+    let connecting = tokio::time::timeout(CONNECT, TcpStream::connect(authority)).await;
+    connecting.with_context(|| format!("{authority} does not answer"))?.with_context(|| format!("cannot connect to {authority}"))
+}
+
+/// Whether no server ever worked in this directory, or there is none.
+pub(super) fn is_unused(data_dir: &Path) -> bool {
+    let format = std::fs::symlink_metadata(data_dir.join(FORMAT_FILE));
+    format.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}
+
+/// Whether a server listens at this socket.
+async fn answers(socket: &Path) -> bool {
+    UnixStream::connect(socket).await.is_ok()
+}
+
+/// One HTTP/1.1 exchange on a connection of its own.
+async fn exchange(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    authority: &str,
+    token: Option<&str>,
+    command: &str,
+    args: &serde_json::Value,
+) -> anyhow::Result<serde_json::Value> {
+    let body = serde_json::to_vec(args)?;
+    let authorization = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
+    let head = format!(
+        "POST /admin/{command} HTTP/1.1\r\nHost: {authority}\r\n{authorization}Content-Type: application/json\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await?;
+    stream.write_all(&body).await?;
+    let mut answer = Vec::new();
+    stream.take(ANSWER_MAX).read_to_end(&mut answer).await?;
+    let (status, body) = split(&answer).context("the server's answer is not HTTP")?;
+    if status == 200 {
+        return serde_json::from_slice(body).context("the server's answer is cut short or not JSON");
+    }
+    let text = String::from_utf8_lossy(body).trim_end().to_owned();
+    if status == 400 {
+        return Err(UsageError(text).into());
+    }
+    bail!(text);
+}
+
+/// Status and body of an answer with a Content-Length.
+fn split(answer: &[u8]) -> Option<(u16, &[u8])> {
+    let mut headers = [httparse::EMPTY_HEADER; 32];
+    let mut response = httparse::Response::new(&mut headers);
+    let httparse::Status::Complete(head) = response.parse(answer).ok()? else { return None };
+    Some((response.code?, &answer[head..]))
+}

@@ -1,0 +1,137 @@
+//! The command line: one file a subcommand.
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Environment, Flags, Loaded};
+
+pub mod check;
+pub mod claim;
+pub mod config;
+pub mod connection;
+pub mod egress;
+pub mod explain;
+pub mod healthcheck;
+mod out;
+pub mod password;
+mod samples;
+pub mod serve;
+pub mod token;
+pub mod verify;
+
+/// Exit code of a command that failed or found something.
+pub const FAILED: u8 = 1;
+/// Exit code of a command line that is not understood.
+pub const USAGE: u8 = 2;
+
+/// A caching reverse proxy and registry for Go modules: private modules stay private, public ones come through a cache.
+#[derive(Debug, Parser)]
+#[command(name = "modgate", version, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// The settings file [default: $MODGATE_CONFIG, else /etc/modgate/modgate.toml if there, else built in]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where everything is kept
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Ask the server at this URL (its admin_listen) with the token in MODGATE_TOKEN
+    #[arg(long, global = true, value_name = "URL")]
+    server: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway
+    Serve(serve::Options),
+    /// Check settings, data directory and certificates; a line a finding
+    Check,
+    /// Print every setting and where it comes from
+    Config(config::Options),
+    /// Tell whether a module may leave, and which rule says so
+    Explain(explain::Options),
+    /// List every module path that was ever sent upstream
+    Egress(egress::Options),
+    /// List and release what publishing made private
+    #[command(subcommand)]
+    Claim(claim::Command),
+    /// Make, list and revoke tokens
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Hash a password for the settings file
+    Password,
+    /// Re-hash everything that is kept
+    Verify(verify::Options),
+    /// Succeed if the server answers and its storage is writable
+    Healthcheck,
+}
+
+impl Global {
+    /// Reads the settings; all that is wrong with them is in the error.
+    fn load(&self, listen: &[String], tls_listen: &[String]) -> anyhow::Result<Loaded> {
+        let flags = Flags {
+            config: self.config.clone(),
+            data_dir: self.data_dir.clone(),
+            listen: listen.to_vec(),
+            tls_listen: tls_listen.to_vec(),
+        };
+        Ok(crate::config::load(&flags, &Environment::of_process())?)
+    }
+}
+
+/// A command line that says something malformed, or something that nobody can do.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct UsageError(String);
+
+/// Runs the command line. Errors are printed here, once.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    match dispatch(&cli) {
+        Ok(code) => code,
+        Err(error) => {
+            // There is nobody left to tell if this fails.
+            let _ = writeln!(io::stderr(), "modgate: {error:#}");
+            ExitCode::from(if error.is::<UsageError>() { USAGE } else { FAILED })
+        }
+    }
+}
+
+fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
+    let global = &cli.global;
+    if global.server.is_some() && matches!(cli.command, Command::Serve(_) | Command::Config(_) | Command::Password) {
+        return Err(UsageError("this command works on this machine alone: leave --server out".to_owned()).into());
+    }
+    match &cli.command {
+        Command::Serve(options) => serve::run(global, options),
+        Command::Check => check::run(global),
+        Command::Config(options) => config::run(global, options),
+        Command::Explain(options) => connected(global, async |server| explain::run(server, options).await),
+        Command::Egress(options) => connected(global, async |server| egress::run(server, options).await),
+        Command::Claim(command) => connected(global, async |server| claim::run(server, command).await),
+        Command::Token(command) => connected(global, async |server| token::run(server, command).await),
+        Command::Password => password::run(),
+        Command::Verify(options) => connected(global, async |server| verify::run(server, options).await),
+        Command::Healthcheck => healthcheck::run(global),
+    }
+}
+
+/// Runs a command against the server that answers, or against the store itself.
+fn connected(global: &Global, command: impl AsyncFnOnce(&connection::Connection) -> anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let connection = connection::Connection::open(global).await?;
+        command(&connection).await
+    })
+}

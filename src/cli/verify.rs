@@ -1,0 +1,30 @@
+//! `modgate verify`: re-hashes everything that is kept.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::connection::Connection;
+use super::{FAILED, out};
+use crate::admin::Verified;
+
+/// How to print it.
+#[derive(Debug, Args)]
+pub struct Options {
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints a line a finding, then the counts; fails if there was any.
+pub async fn run(server: &Connection, options: &Options) -> anyhow::Result<ExitCode> {
+    let verified: Verified = server.call("verify", &()).await?;
+    if options.json {
+        out::print_json(&verified)?;
+    } else {
+        let mut text: String = verified.findings.iter().map(|line| format!("{}\t{}\t{}\n", line.kind, line.path, line.text)).collect();
+        text += &format!("ok: {} hosted, {} cached\n", verified.hosted, verified.cached);
+        out::print(&text)?;
+    }
+    Ok(if verified.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}

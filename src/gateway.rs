@@ -1,0 +1,308 @@
+//! The use case: who asks, and what for, becomes an answer. Hosted first, then what may leave, then the cache.
+//!
+//! An answer to a read depends only on the path's class and on what the principal may see. A module that is
+//! hosted but not visible takes the very same way as one that is not there.
+
+use std::sync::Arc;
+
+use crate::access::{Access, AuthError, BaseAccess, Principal};
+use crate::cache::{Absence, Body, Cache, CacheError, CacheStatus, Resolved};
+use crate::config::Config;
+use crate::egress::{Denied, Policy, miss_text};
+use crate::hosted::{Hosted, PublishRefusal, Published, Publisher, Read, Upload, UploadError, View};
+use crate::module::{ModulePath, OwnerName, Version};
+use crate::protocol::{Base, ModuleAsk, SumdbAsk, SumdbWhat};
+use crate::store::{Delete, StoreError, Stores};
+use crate::sumdb::proxy::{Proxy, ProxyError};
+
+/// A good answer.
+#[derive(Debug)]
+pub struct Answer {
+    /// The media type of the bytes.
+    pub media: &'static str,
+    /// The bytes.
+    pub body: Body,
+    /// Where they came from, for public things.
+    pub cache: Option<CacheStatus>,
+    /// A strong validator, quoted.
+    pub etag: Option<String>,
+}
+
+/// Every way in which a well-formed request is not answered. `http/response.rs` gives each its status.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// No credentials where a principal is needed.
+    #[error("sign in: put `machine HOST:PORT login NAME password TOKEN` into ~/.netrc, or use curl --user NAME:TOKEN")]
+    SignIn,
+    /// Credentials that are wrong, expired or revoked.
+    #[error("wrong user name, password or token; or the token has expired or was revoked")]
+    WrongCredentials,
+    /// Signed in without the right.
+    #[error("{0}")]
+    Forbidden(String),
+    /// Absent, or not for this caller.
+    #[error("{0}")]
+    Absent(String),
+    /// Absent, says upstream: its own words go on as they are.
+    #[error("{}", .0.text)]
+    NotUpstream(Absence),
+    /// A publish that is wrong: one problem a line.
+    #[error("{0}")]
+    BadUpload(String),
+    /// A body that is too long.
+    #[error("{0}")]
+    TooLarge(String),
+    /// A publish that something else stands against.
+    #[error("{0}")]
+    Conflict(String),
+    /// The disk is full.
+    #[error("the disk is full, or nearly so; nothing was kept")]
+    Full,
+    /// The body ended early or is malformed.
+    #[error("{0}")]
+    Interrupted(String),
+    /// The body stalled.
+    #[error("{0}")]
+    Stalled(String),
+    /// Upstream failed.
+    #[error("{0}")]
+    Upstream(String),
+    /// Upstream was too slow.
+    #[error("{0}")]
+    UpstreamSlow(String),
+    /// Our own storage failed; the detail is for the log.
+    #[error("the gateway's storage failed: its operator finds the cause in the log")]
+    Storage(String),
+}
+
+impl Refusal {
+    /// What the log should say besides the status, where something failed.
+    pub fn cause(&self) -> Option<String> {
+        match self {
+            Self::Upstream(cause) | Self::UpstreamSlow(cause) | Self::Storage(cause) => Some(cause.clone()),
+            Self::Full => Some(self.to_string()),
+            Self::SignIn
+            | Self::WrongCredentials
+            | Self::Forbidden(_)
+            | Self::Absent(_)
+            | Self::NotUpstream(_)
+            | Self::BadUpload(_)
+            | Self::TooLarge(_)
+            | Self::Conflict(_)
+            | Self::Interrupted(_)
+            | Self::Stalled(_) => None,
+        }
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Full => Self::Full,
+            StoreError::Unavailable(_) | StoreError::Corrupt(_) => Self::Storage(error.to_string()),
+        }
+    }
+}
+
+/// The gateway.
+pub struct Gateway {
+    access: Arc<Access>,
+    policy: Arc<Policy>,
+    hosted: Hosted,
+    cache: Cache,
+    sumdb: Proxy,
+    /// host:port of the https address, for the line that tells how to sign in.
+    https_authority: Option<String>,
+}
+
+impl Gateway {
+    /// Over these parts. `https_authority`: host:port of the https address, for the line that tells how to sign in.
+    pub fn new(
+        config: &Config,
+        stores: Stores,
+        access: Arc<Access>,
+        policy: Arc<Policy>,
+        cache: Cache,
+        https_authority: Option<String>,
+    ) -> Self {
+        let hosted = Hosted::new(config, stores, policy.clone());
+        let sumdb = Proxy::new(cache.clone(), config.upstream.sumdb.clone());
+        Self { access, policy, hosted, cache, sumdb, https_authority }
+    }
+
+    /// Who asks. `authorization` is the header as it was sent.
+    pub async fn authenticate(&self, authorization: Option<&str>) -> Result<Principal, Refusal> {
+        match self.access.authenticate(authorization).await {
+            Ok(who) => Ok(who),
+            Err(AuthError::BadCredentials) => Err(Refusal::WrongCredentials),
+            Err(AuthError::Store(error)) => Err(error.into()),
+        }
+    }
+
+    /// Whether this principal may read anything at all.
+    pub fn may_enter(&self, who: &Principal) -> Result<(), Refusal> {
+        match self.access.may_read_public(who) {
+            true => Ok(()),
+            false if who.is_anonymous() => Err(Refusal::SignIn),
+            false => Err(Refusal::Forbidden("your token may not read: it has no scope read".to_owned())),
+        }
+    }
+
+    /// Answers the GOPROXY protocol. `head`: only the head of the answer will be sent.
+    pub async fn module(&self, base: &Base, path: &ModulePath, ask: &ModuleAsk, who: &Principal, head: bool) -> Result<Answer, Refusal> {
+        let owner = self.base(base, who)?;
+        let sees = |owner: &OwnerName| self.access.may_read(who, owner);
+        match self.hosted.read(&View { owner, sees: &sees }, path, ask, !head).await? {
+            Read::Found(answer) => return Ok(Answer { media: ask.media_type(), body: answer.body, cache: None, etag: answer.etag }),
+            Read::Missing(text) => return Err(Refusal::Absent(text)),
+            Read::NotHosted => {}
+        }
+        if !self.policy.decide(path).await?.is_public() {
+            return Err(Refusal::Absent(self.miss(path)));
+        }
+        match ask {
+            ModuleAsk::Alias(_) => Err(Refusal::Absent(format!("{path}: the latest.* files are there for modules hosted here only"))),
+            ModuleAsk::NoVersion(query) => Err(Refusal::Absent(format!("{path}@{query}: not a canonical version"))),
+            _ => self.cache.resolve(path, ask, who.text()).await.map_err(|error| self.refuse(error)).and_then(found),
+        }
+    }
+
+    /// Answers for a public checksum database.
+    pub async fn sumdb(&self, base: &Base, ask: &SumdbAsk, who: &Principal) -> Result<Answer, Refusal> {
+        self.base(base, who)?;
+        // A private name is refused whatever database is named: the client must be mended, not sent on.
+        if let SumdbWhat::Lookup(path, _) = &ask.what
+            && !self.policy.decide(path).await?.is_public()
+        {
+            return Err(Refusal::Forbidden(format!(
+                "{path} is private: no public checksum database may be asked. go env -w GONOSUMDB=PATTERNS, with your private hosts"
+            )));
+        }
+        match self.sumdb.resolve(ask, who.text()).await {
+            Ok(resolved) => found(resolved),
+            Err(ProxyError::Off) if matches!(ask.what, SumdbWhat::Lookup(..)) => {
+                Err(Refusal::Upstream("the public checksum database is off here (upstream.sumdb)".to_owned()))
+            }
+            Err(ProxyError::Off | ProxyError::Unknown) => Err(Refusal::Absent(format!("no checksum database {} is served here", ask.name))),
+            Err(ProxyError::Cache(error)) => Err(self.refuse(error)),
+        }
+    }
+
+    /// Publishes to an owner. The rights are judged before the first byte of the body is asked for.
+    /// Returns the text of the 201.
+    pub async fn publish(
+        &self,
+        owner: Option<&OwnerName>,
+        who: &Principal,
+        content_type: Option<&str>,
+        body: &mut dyn Upload,
+    ) -> Result<String, Refusal> {
+        // A name that no owner can have answers like one that no owner has.
+        let may = owner.map_or_else(|| at_no_owner(who, BaseAccess::Forbidden), |owner| self.access.publish(who, owner));
+        allow(may, "you may not publish here: it takes an owner of the settings, and its member or a token with the scope publish")?;
+        let Some(owner) = owner else { return Err(no_owner()) };
+        let publisher = Publisher { name: who.text().to_owned(), may_read: self.access.may_read(who, owner) };
+        let published = self.hosted.publish(owner, &publisher, content_type, body).await?;
+        let Published { path, version, h1, .. } = &published;
+        tracing::info!(%owner, %path, %version, %h1, by = who.text(), claimed = published.claimed, "published");
+        Ok(published.text())
+    }
+
+    /// Deletes a hosted version.
+    pub async fn delete(&self, owner: Option<&OwnerName>, path: &ModulePath, version: &Version, who: &Principal) -> Result<(), Refusal> {
+        let may = owner.map_or_else(|| at_no_owner(who, BaseAccess::Hidden), |owner| self.access.delete(who, owner));
+        allow(may, "you may not delete here: it takes a member of the owner, or a token with the scope delete")?;
+        let Some(owner) = owner else { return Err(no_owner()) };
+        match self.hosted.delete(owner, path, version, who.text()).await? {
+            Delete::Deleted { last, .. } => {
+                tracing::info!(%owner, %path, %version, by = who.text(), last, "deleted");
+                Ok(())
+            }
+            Delete::Absent => Err(Refusal::Absent(format!("owner {owner} has no {path} {version}"))),
+        }
+    }
+
+    /// The owner of a base, if the principal may know that it is there; every other name looks alike.
+    fn base<'a>(&self, base: &'a Base, who: &Principal) -> Result<Option<&'a OwnerName>, Refusal> {
+        self.may_enter(who)?;
+        match base {
+            Base::Root => Ok(None),
+            Base::Owner(owner) if self.access.may_read(who, owner) => Ok(Some(owner)),
+            Base::Owner(_) | Base::NoOwner if who.is_anonymous() => Err(Refusal::SignIn),
+            Base::Owner(_) | Base::NoOwner => Err(no_owner()),
+        }
+    }
+
+    fn refuse(&self, error: CacheError) -> Refusal {
+        match error {
+            // Published here, or claimed, since it was judged above: from now on it is a miss like any other.
+            CacheError::Denied(denied) => match &*denied {
+                Denied::Private(verdict) => Refusal::Absent(self.miss(&verdict.path)),
+                Denied::Store(error) => Refusal::Storage(error.to_string()),
+            },
+            CacheError::Timeout(error) => Refusal::UpstreamSlow(error.to_string()),
+            CacheError::Upstream(error) => Refusal::Upstream(error.to_string()),
+            CacheError::Off => Refusal::Absent("upstream is off here, and this is not in the cache".to_owned()),
+            CacheError::Storage(cause) => Refusal::Storage(cause),
+        }
+    }
+
+    /// The one line for every private path that is not for this caller: whatever the rule, whatever is hosted.
+    fn miss(&self, path: &ModulePath) -> String {
+        miss_text(path, self.https_authority.as_deref())
+    }
+}
+
+/// What the cache came to.
+fn found(resolved: Resolved) -> Result<Answer, Refusal> {
+    match resolved {
+        Resolved::Found(found) => Ok(Answer { media: found.content_type, body: found.body, cache: Some(found.status), etag: found.etag }),
+        Resolved::Absent(absence) => Err(Refusal::NotUpstream(absence)),
+    }
+}
+
+/// What a judgement about an owner comes to.
+fn allow(may: BaseAccess, forbidden: &str) -> Result<(), Refusal> {
+    match may {
+        BaseAccess::Open => Ok(()),
+        BaseAccess::SignIn => Err(Refusal::SignIn),
+        BaseAccess::Hidden => Err(no_owner()),
+        BaseAccess::Forbidden => Err(Refusal::Forbidden(forbidden.to_owned())),
+    }
+}
+
+/// What acting where no owner can be comes to: `otherwise` for those who are signed in.
+fn at_no_owner(who: &Principal, otherwise: BaseAccess) -> BaseAccess {
+    if who.is_anonymous() { BaseAccess::SignIn } else { otherwise }
+}
+
+/// The same whether the owner is unknown or not to be seen.
+fn no_owner() -> Refusal {
+    Refusal::Absent("there is no such owner, or it is not available to you".to_owned())
+}
+
+impl From<PublishRefusal> for Refusal {
+    fn from(refusal: PublishRefusal) -> Self {
+        let text = refusal.to_string();
+        match refusal {
+            PublishRefusal::BadForm(_) | PublishRefusal::BadZip(_) => Self::BadUpload(text),
+            PublishRefusal::TooLarge { .. } => Self::TooLarge(text),
+            PublishRefusal::Outside(_) => Self::Forbidden(text),
+            PublishRefusal::VersionExists { .. } | PublishRefusal::NotYours { .. } | PublishRefusal::SealedOther { .. } => {
+                Self::Conflict(text)
+            }
+            PublishRefusal::Full => Self::Full,
+            PublishRefusal::Interrupted(error) => error.into(),
+            PublishRefusal::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<UploadError> for Refusal {
+    fn from(error: UploadError) -> Self {
+        match error {
+            UploadError::Stalled => Self::Stalled(error.to_string()),
+            UploadError::Gone | UploadError::Malformed(_) => Self::Interrupted(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The one status table: what each outcome is on the wire, and nothing about it anywhere else.
+
+use http::{HeaderName, HeaderValue, header};
+
+use super::Reply;
+use crate::admin::OperationError;
+use crate::cache::{Body, CacheStatus};
+use crate::gateway::{Answer, Refusal};
+use crate::protocol::{Reject, media};
+use crate::store::StoreError;
+
+/// What the go command shows of a refusal: so many lines and bytes (cmd/go/internal/web).
+const REFUSAL_LINES_MAX: usize = 8;
+const REFUSAL_BYTES_MAX: usize = 600;
+/// What `Retry-After` says when the store is away, in seconds.
+const RETRY_AFTER_S: u32 = 5;
+
+/// The realm that browsers and curl show.
+const CHALLENGE: &str = "Basic realm=\"modgate\", charset=\"UTF-8\"";
+
+/// Who asked what for, for the log line.
+#[derive(Debug, Default)]
+pub struct Note {
+    /// The principal.
+    pub principal: String,
+    /// The kind of request: `list`, `zip`, `publish`, ….
+    pub kind: &'static str,
+    /// Where the answer came from.
+    pub cache: Option<String>,
+    /// Why there was none: what the client was told, the first line.
+    pub refusal: Option<String>,
+    /// What failed behind the refusal: for the log, never for the client.
+    pub cause: Option<String>,
+}
+
+type Answered = Reply<Note>;
+
+/// A good answer.
+pub(super) fn answer(answer: Answer) -> Answered {
+    let mut reply = headed(200, answer.media, answer.body);
+    if let Some(status) = answer.cache {
+        put_cache(&mut reply, status);
+    }
+    if let Some(etag) = &answer.etag {
+        put(&mut reply, header::ETAG, etag);
+    }
+    reply
+}
+
+/// A plain text answer.
+pub(super) fn text(status: u16, body: String) -> Answered {
+    headed(status, media::TEXT, body.into())
+}
+
+/// 204.
+pub(super) fn no_content() -> Answered {
+    headed(204, media::TEXT, bytes::Bytes::new().into())
+}
+
+/// An operator's answer.
+pub(super) fn operation(outcome: Result<serde_json::Value, OperationError>) -> Answered {
+    match outcome {
+        Ok(value) => headed(200, media::JSON, value.to_string().into()),
+        Err(error) => {
+            let text = error.to_string();
+            match &error {
+                OperationError::Bad(_) => line(400, &text),
+                OperationError::Absent(_) => line(404, &text),
+                OperationError::Refused(_) => line(409, &text),
+                OperationError::Store(StoreError::Full) => line(507, &text),
+                OperationError::Store(StoreError::Unavailable(_) | StoreError::Corrupt(_)) => unavailable(&text),
+            }
+        }
+    }
+}
+
+/// A request that is none.
+pub(super) fn reject(reject: &Reject) -> Answered {
+    match reject {
+        Reject::Bad(why) => line(400, why),
+        Reject::NotFound => line(404, "nothing is served here"),
+        Reject::Method(allow) => {
+            let mut reply = line(405, &format!("this path takes {allow}"));
+            put(&mut reply, header::ALLOW, allow);
+            reply
+        }
+    }
+}
+
+/// A request that is not answered, and why.
+pub(super) fn refuse(refusal: &Refusal) -> Answered {
+    let text = refusal.to_string();
+    let mut reply = match refusal {
+        Refusal::SignIn | Refusal::WrongCredentials => {
+            let mut reply = line(401, &text);
+            put(&mut reply, header::WWW_AUTHENTICATE, CHALLENGE);
+            reply
+        }
+        Refusal::Forbidden(_) => line(403, &text),
+        Refusal::Absent(_) => line(404, &text),
+        // Validated and clipped where it came in: byte for byte.
+        Refusal::NotUpstream(absence) => {
+            let mut reply = self::text(absence.code, text);
+            put_cache(&mut reply, absence.status);
+            reply
+        }
+        // Every problem is told, however many there are: publishers read these with curl.
+        Refusal::BadUpload(_) => self::text(400, text + "\n"),
+        Refusal::Interrupted(_) => line(400, &text),
+        Refusal::Stalled(_) => line(408, &text),
+        Refusal::TooLarge(_) => line(413, &text),
+        Refusal::Conflict(_) => line(409, &text),
+        Refusal::Full => line(507, &text),
+        Refusal::Upstream(_) => line(502, &text),
+        Refusal::UpstreamSlow(_) => line(504, &text),
+        Refusal::Storage(_) => unavailable(&text),
+    };
+    let first_line = shown(&refusal.to_string()).lines().next().map(str::to_owned);
+    let note = note(&mut reply);
+    note.refusal = first_line;
+    note.cause = refusal.cause();
+    reply
+}
+
+fn unavailable(text: &str) -> Answered {
+    let mut reply = line(503, text);
+    put(&mut reply, header::RETRY_AFTER, &RETRY_AFTER_S.to_string());
+    reply
+}
+
+/// One refusal as the go command can show it: valid text, no blank line first, few lines, few bytes.
+fn line(status: u16, text: &str) -> Answered {
+    self::text(status, shown(text))
+}
+
+fn shown(text: &str) -> String {
+    let mut out = String::new();
+    for line in text.lines().filter(|line| !line.trim().is_empty()).take(REFUSAL_LINES_MAX) {
+        let line: String = line.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+        let room = REFUSAL_BYTES_MAX.saturating_sub(out.len() + 1);
+        let cut = line.floor_char_boundary(room.min(line.len()));
+        out.push_str(&line[..cut]);
+        out.push('\n');
+        if cut < line.len() {
+            break;
+        }
+    }
+    out
+}
+
+fn headed(status: u16, media: &'static str, body: Body) -> Answered {
+    let mut reply = Reply::new(status, body);
+    reply.note = Some(Note::default());
+    reply.headers.push((header::CONTENT_TYPE, HeaderValue::from_static(media)));
+    reply.headers.push((header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")));
+    // Nothing that is served is a page: whatever a module holds, no browser runs it.
+    reply.headers.push((header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox")));
+    reply
+}
+
+fn put_cache(reply: &mut Answered, status: CacheStatus) {
+    let status = status.to_string();
+    put(reply, HeaderName::from_static("cache-status"), &status);
+    note(reply).cache = Some(status);
+}
+
+/// Headers are made of our own words and of hashes; what could not stand in one is left out.
+fn put(reply: &mut Answered, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        reply.headers.push((name, value));
+    }
+}
+
+fn note(reply: &mut Answered) -> &mut Note {
+    reply.note.get_or_insert_with(Note::default)
+}
+
+#[cfg(test)]
+mod tests;

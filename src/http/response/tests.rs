@@ -1,0 +1,172 @@
+use std::collections::HashSet;
+use std::mem::discriminant;
+
+use super::*;
+use crate::cache::Absence;
+
+/// Status, and what stands beside the headers that every answer has.
+type Row = (u16, &'static [(&'static str, &'static str)]);
+
+const CHALLENGED: &[(&str, &str)] = &[("www-authenticate", "Basic realm=\"modgate\", charset=\"UTF-8\"")];
+const LATER: &[(&str, &str)] = &[("retry-after", "5")];
+const STALE: &[(&str, &str)] = &[("cache-status", "modgate; fwd=stale")];
+
+fn refusals() -> Vec<Refusal> {
+    let text = || "why".to_owned();
+    let absence = |code| Absence { code, text: text(), status: CacheStatus::Stale };
+    vec![
+        Refusal::SignIn,
+        Refusal::WrongCredentials,
+        Refusal::Forbidden(text()),
+        Refusal::Absent(text()),
+        Refusal::NotUpstream(absence(404)),
+        Refusal::NotUpstream(absence(410)),
+        Refusal::BadUpload(text()),
+        Refusal::TooLarge(text()),
+        Refusal::Conflict(text()),
+        Refusal::Full,
+        Refusal::Interrupted(text()),
+        Refusal::Stalled(text()),
+        Refusal::Upstream(text()),
+        Refusal::UpstreamSlow(text()),
+        Refusal::Storage(text()),
+    ]
+}
+
+/// The wire table, as the design has it. A variant without a row does not compile.
+fn row(refusal: &Refusal) -> Row {
+    match refusal {
+        Refusal::SignIn | Refusal::WrongCredentials => (401, CHALLENGED),
+        Refusal::Forbidden(_) => (403, &[]),
+        Refusal::Absent(_) => (404, &[]),
+        Refusal::NotUpstream(Absence { code: 410, .. }) => (410, STALE),
+        Refusal::NotUpstream(_) => (404, STALE),
+        Refusal::BadUpload(_) | Refusal::Interrupted(_) => (400, &[]),
+        Refusal::Stalled(_) => (408, &[]),
+        Refusal::Conflict(_) => (409, &[]),
+        Refusal::TooLarge(_) => (413, &[]),
+        Refusal::Upstream(_) => (502, &[]),
+        Refusal::Storage(_) => (503, LATER),
+        Refusal::UpstreamSlow(_) => (504, &[]),
+        Refusal::Full => (507, &[]),
+    }
+}
+
+fn operation_errors() -> Vec<OperationError> {
+    vec![
+        OperationError::Bad("why".to_owned()),
+        OperationError::Absent("why".to_owned()),
+        OperationError::Refused("why".to_owned()),
+        OperationError::Store(StoreError::Full),
+        OperationError::Store(StoreError::Unavailable("why".into())),
+        OperationError::Store(StoreError::Corrupt("why".to_owned())),
+    ]
+}
+
+fn operation_row(error: &OperationError) -> Row {
+    match error {
+        OperationError::Bad(_) => (400, &[]),
+        OperationError::Absent(_) => (404, &[]),
+        OperationError::Refused(_) => (409, &[]),
+        OperationError::Store(StoreError::Full) => (507, &[]),
+        OperationError::Store(StoreError::Unavailable(_) | StoreError::Corrupt(_)) => (503, LATER),
+    }
+}
+
+fn reject_row(reject: &Reject) -> Row {
+    match reject {
+        Reject::Bad(_) => (400, &[]),
+        Reject::NotFound => (404, &[]),
+        Reject::Method(_) => (405, &[("allow", "GET, HEAD")]),
+    }
+}
+
+#[track_caller]
+fn looks_like(reply: &Answered, (status, own): Row, media: &'static str) {
+    let mut expected = vec![("content-type", media), ("x-content-type-options", "nosniff"), ("content-security-policy", "sandbox")];
+    expected.extend(own);
+    let headers: Vec<_> = reply.headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+    assert_eq!((reply.status, headers), (status, expected));
+}
+
+fn body(reply: &Answered) -> &str {
+    match &reply.body {
+        Body::Bytes(bytes) => std::str::from_utf8(bytes).unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn every_refusal_has_its_status_and_headers() {
+    let all = refusals();
+    for refusal in &all {
+        let reply = refuse(refusal);
+        looks_like(&reply, row(refusal), "text/plain; charset=utf-8");
+        assert_eq!(body(&reply).trim_end_matches('\n'), refusal.to_string());
+        assert_eq!(reply.note.unwrap_or_default().cause, refusal.cause());
+    }
+    // Two absences are one variant.
+    assert_eq!(all.iter().map(discriminant).collect::<HashSet<_>>().len(), all.len() - 1);
+}
+
+#[test]
+fn every_rejected_request_has_its_status_and_headers() {
+    for reject in [Reject::Bad("why".to_owned()), Reject::NotFound, Reject::Method("GET, HEAD")] {
+        let reply = super::reject(&reject);
+        looks_like(&reply, reject_row(&reject), "text/plain; charset=utf-8");
+        assert_eq!(body(&reply).lines().count(), 1);
+    }
+}
+
+#[test]
+fn every_outcome_of_an_operation_has_its_status_and_headers() {
+    for error in operation_errors() {
+        let (row, text) = (operation_row(&error), error.to_string());
+        let reply = operation(Err(error));
+        looks_like(&reply, row, "text/plain; charset=utf-8");
+        assert_eq!(body(&reply), format!("{text}\n"));
+    }
+    let reply = operation(Ok(serde_json::json!({"a": 1})));
+    looks_like(&reply, (200, &[]), "application/json");
+    assert_eq!(body(&reply), r#"{"a":1}"#);
+}
+
+#[test]
+fn a_good_answer_tells_what_it_is_and_where_it_came_from() {
+    let good = |cache, etag| Answer { media: media::ZIP, body: Body::from("zip".to_owned()), cache, etag };
+    let hosted = answer(good(None, None));
+    looks_like(&hosted, (200, &[]), "application/zip");
+    let cached = answer(good(Some(CacheStatus::Hit), Some("\"abc\"".to_owned())));
+    looks_like(&cached, (200, &[("cache-status", "modgate; hit"), ("etag", "\"abc\"")]), "application/zip");
+    assert_eq!(cached.note.unwrap().cache, Some("modgate; hit".to_owned()));
+    looks_like(&no_content(), (204, &[]), "text/plain; charset=utf-8");
+}
+
+#[test]
+fn what_upstream_says_of_an_absence_goes_on_byte_for_byte() {
+    for text in ["not found:\n\ta tab\n\n  and no newline at the end", "one\r\ntwo\r\n", "\u{e9}\u{0}"] {
+        for code in [404, 410] {
+            let reply = refuse(&Refusal::NotUpstream(Absence { code, text: text.to_owned(), status: CacheStatus::Miss }));
+            assert_eq!((reply.status, body(&reply)), (code, text));
+            assert_eq!(reply.note.unwrap().cache, Some("modgate; fwd=miss".to_owned()));
+        }
+    }
+}
+
+#[test]
+fn every_problem_of_an_upload_is_told() {
+    let problems = ["problem"; 50].join("\n");
+    assert_eq!(body(&refuse(&Refusal::BadUpload(problems.clone()))), problems + "\n");
+}
+
+#[test]
+fn a_refusal_is_what_the_go_command_can_show() {
+    for text in ["\n\nfirst\n\nsecond", &"line\n".repeat(50), &"é".repeat(1000), "a\u{0}b\tc", ""] {
+        let shown = shown(text);
+        assert!(shown.len() <= REFUSAL_BYTES_MAX, "{shown:?}");
+        assert!(shown.lines().count() <= REFUSAL_LINES_MAX, "{shown:?}");
+        assert!(!shown.starts_with('\n') && !shown.contains("\n\n"), "{shown:?}");
+        assert!(shown.chars().all(|c| c == '\n' || !c.is_control()), "{shown:?}");
+    }
+    assert_eq!(shown("one line"), "one line\n");
+}
