@@ -193,3 +193,18 @@ fn a_failing_upstream_is_502_a_stalling_one_504_and_what_was_had_is_stale() {
     upstream.alive();
     get_and_head(&gateway, new, 200, TEXT, MISS);
 }
+
+#[test]
+fn the_environments_proxy_is_the_way_upstream_but_for_what_no_proxy_names() {
+    // The harness sets HTTP_PROXY and HTTPS_PROXY to a trap that answers 403, and NO_PROXY to loopback.
+    let upstream = Upstream::start();
+    let near = Gateway::builder().upstream(&upstream).start();
+    assert_eq!(near.ask("GET", "/example.net/alpha/@v/list", &[]).status, 200);
+    assert!(near.dialled().is_empty(), "{:?}", near.dialled());
+    for scheme in ["http", "https"] {
+        let far = Gateway::builder().config(&format!("[upstream]\ngoproxy = \"{scheme}://upstream.example.com\"\n")).start();
+        far.may_dial("upstream.example.com");
+        assert_eq!(far.ask("GET", "/example.net/alpha/@v/list", &[]).status, 502, "{scheme}");
+        assert!(far.dialled().contains(&"upstream.example.com".to_owned()), "{scheme}: {:?}", far.dialled());
+    }
+}

@@ -184,6 +184,11 @@ impl Gateway {
         self.child.as_ref().map(Child::id)
     }
 
+    /// The hosts off this machine that it dialled, in order.
+    pub(crate) fn dialled(&self) -> Vec<String> {
+        self.dials.as_ref().map(Dials::hosts).unwrap_or_default()
+    }
+
     /// Hosts off this machine that the gateway may dial, in vain.
     pub(crate) fn may_dial(&self, host: &str) {
         if let Some(dials) = &self.dials {
