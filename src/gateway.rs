@@ -104,6 +104,9 @@ impl From<StoreError> for Refusal {
     }
 }
 
+/// What a principal without the right to read is told.
+const NO_READ: &str = "your token may not read: it has no scope read";
+
 /// The gateway.
 pub struct Gateway {
     access: Arc<Access>,
@@ -144,7 +147,7 @@ impl Gateway {
         match self.access.may_read_public(who) {
             true => Ok(()),
             false if who.is_anonymous() => Err(Refusal::SignIn),
-            false => Err(Refusal::Forbidden("your token may not read: it has no scope read".to_owned())),
+            false => Err(Refusal::Forbidden(NO_READ.to_owned())),
         }
     }
 
@@ -227,9 +230,8 @@ impl Gateway {
         self.may_enter(who)?;
         match base {
             Base::Root => Ok(None),
-            Base::Owner(owner) if self.access.may_read(who, owner) => Ok(Some(owner)),
-            Base::Owner(_) | Base::NoOwner if who.is_anonymous() => Err(Refusal::SignIn),
-            Base::Owner(_) | Base::NoOwner => Err(no_owner()),
+            Base::Owner(owner) => allow(self.access.base(who, owner), NO_READ).map(|()| Some(owner)),
+            Base::NoOwner => allow(at_no_owner(who, BaseAccess::Hidden), NO_READ).map(|()| None),
         }
     }
 

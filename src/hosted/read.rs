@@ -52,20 +52,18 @@ pub enum Read {
 pub struct Answer {
     /// Its bytes.
     pub body: Body,
-    /// What they are.
-    pub content_type: &'static str,
     /// A strong validator, quoted. None where a hash would be shown of a version that is not sealed.
     pub etag: Option<String>,
 }
 
 impl Answer {
     fn text(text: String) -> Read {
-        Read::Found(Self { body: Bytes::from(text).into(), content_type: "text/plain; charset=utf-8", etag: None })
+        Read::Found(Self { body: Bytes::from(text).into(), etag: None })
     }
 
     fn info(record: &VersionRecord) -> Read {
         let json = Bytes::from(select::info(record));
-        Read::Found(Self { body: json.into(), content_type: "application/json", etag: None })
+        Read::Found(Self { body: json.into(), etag: None })
     }
 }
 
@@ -150,7 +148,7 @@ impl Hosted {
                 self.stores.records.sealed(path, &record.version).await? == Some((record.h1, record.go_mod_h1))
             };
             let body = Body::File { file: open, from: 0, len: blob.len };
-            return Ok(Read::Found(Answer { body, content_type: file.content_type(), etag: sealed.then(|| etag(&blob)) }));
+            return Ok(Read::Found(Answer { body, etag: sealed.then(|| etag(&blob)) }));
         }
         Err(StoreError::Unavailable(format!("{path} changes faster than it can be read").into()))
     }
@@ -174,13 +172,6 @@ impl File {
         match self {
             Self::Mod => record.go_mod,
             Self::Zip => record.zip,
-        }
-    }
-
-    fn content_type(self) -> &'static str {
-        match self {
-            Self::Mod => "text/plain; charset=utf-8",
-            Self::Zip => "application/zip",
         }
     }
 }

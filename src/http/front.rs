@@ -158,7 +158,12 @@ impl Front {
         }
         match self.operations.writable().await {
             Ok(()) => response::text(200, "ready\n".to_owned()),
-            Err(error) => response::text(503, format!("storage is not writable: {error}\n")),
+            // The detail names files: it is for the log, since probes are open to everyone.
+            Err(error) => {
+                let mut reply = response::text(503, "storage is not writable\n".to_owned());
+                reply.note.get_or_insert_with(Note::default).cause = Some(error.to_string());
+                reply
+            }
         }
     }
 }
