@@ -175,6 +175,18 @@ impl Gateway {
         fs::read(self.log_file()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
+    /// Its output, once it holds all of these texts: a request's own line is written after its answer.
+    #[track_caller]
+    pub(crate) fn log_with(&self, texts: &[&str]) -> String {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let log = self.log();
+            let Some(missing) = texts.iter().find(|text| !log.contains(**text)) else { return log };
+            assert!(Instant::now() < deadline, "no {missing:?} in the log after {DEADLINE:?}");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     fn log_file(&self) -> PathBuf {
         self.root.path().join("gateway.log")
     }
