@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::egress::{Denied, Policy, miss_text};
 use crate::hosted::{Hosted, PublishRefusal, Published, Publisher, Read, Upload, UploadError, View};
 use crate::module::{ModulePath, OwnerName, Version};
+use crate::observe::audit::Audit;
 use crate::protocol::{Base, ModuleAsk, SumdbAsk, SumdbWhat};
 use crate::store::{Delete, StoreError, Stores};
 use crate::sumdb::proxy::{Proxy, ProxyError};
@@ -126,9 +127,10 @@ impl Gateway {
         access: Arc<Access>,
         policy: Arc<Policy>,
         cache: Cache,
+        audit: Audit,
         https_authority: Option<String>,
     ) -> Self {
-        let hosted = Hosted::new(config, stores, policy.clone());
+        let hosted = Hosted::new(config, stores, policy.clone(), audit);
         let sumdb = Proxy::new(cache.clone(), config.upstream.sumdb.clone());
         Self { access, policy, hosted, cache, sumdb, https_authority }
     }

@@ -98,9 +98,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 }
 
 fn gateway(operations: &Operations, reached: &Reached) -> Gateway {
-    let Operations { config, stores, policy, access, cache } = operations;
+    let Operations { config, stores, policy, access, cache, audit, .. } = operations;
     let https = reached.netrc_machine().map(str::to_owned);
-    Gateway::new(config, stores.clone(), access.clone(), policy.clone(), cache.clone(), https)
+    Gateway::new(config, stores.clone(), access.clone(), policy.clone(), cache.clone(), audit.clone(), https)
 }
 
 /// What the HTTPS listeners need, and what clients need for them.

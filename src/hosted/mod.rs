@@ -28,6 +28,7 @@ pub use upload::{Upload, UploadError};
 use crate::config::{Config, Owner};
 use crate::egress::Policy;
 use crate::module::{ModulePath, OwnerName, Version};
+use crate::observe::audit::Audit;
 use crate::store::{Delete, StoreError, Stores};
 
 /// Who publishes.
@@ -43,6 +44,7 @@ pub struct Publisher {
 pub struct Hosted {
     stores: Stores,
     policy: Arc<Policy>,
+    audit: Audit,
     owners: BTreeMap<OwnerName, Owner>,
     claim_hosts: bool,
     upload_bytes_max: u64,
@@ -51,11 +53,12 @@ pub struct Hosted {
 
 impl Hosted {
     /// Over these stores, with the owners and limits of `config`.
-    pub fn new(config: &Config, stores: Stores, policy: Arc<Policy>) -> Self {
+    pub fn new(config: &Config, stores: Stores, policy: Arc<Policy>, audit: Audit) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             stores,
             policy,
+            audit,
             owners: config.owners.clone(),
             claim_hosts: config.private.claim_hosts,
             upload_bytes_max: config.limits.upload,

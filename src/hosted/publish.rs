@@ -11,6 +11,7 @@ use super::upload::{Counted, Sink, Upload, disk_error};
 use super::{Hosted, Publisher};
 use crate::module::zip::{self, JudgeError, Judged};
 use crate::module::{H1, ModulePath, OwnerName, Version};
+use crate::observe::audit::Event;
 use crate::store::{BlobId, NewVersion, Publish, Rev, Staged, StoreError, Stores};
 
 /// A version that is durable.
@@ -83,7 +84,7 @@ impl Hosted {
         let committing = commit(self.stores.clone(), new, zip, judged.go_mod, by.may_read).in_current_span();
         let published = tokio::spawn(committing).await.map_err(stopped)??;
         if grant.shadows && published.new_path {
-            tracing::info!(target: "audit", %owner, path = %published.path, by = by.name, "owners.modules name this new path: it may shadow others");
+            self.audit.record(&by.name, &Event::Shadowing { owner: owner.clone(), path: published.path.clone() });
         }
         Ok(published)
     }

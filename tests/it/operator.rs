@@ -189,7 +189,8 @@ fn a_publish_that_its_owner_names_literally_is_in_the_log_however_quiet_that_is(
     let lines: Vec<&str> = log.lines().filter(|line| line.contains("\"audit\"")).collect();
     assert_eq!(lines.len(), 1, "{log}");
     let line: serde_json::Value = serde_json::from_str(lines[0]).expect("JSON");
-    assert_eq!((line["path"].as_str(), line["owner"].as_str()), (Some("example.net/alpha"), Some("default")), "{line}");
+    let event: serde_json::Value = serde_json::from_str(line["event"].as_str().expect("an event")).expect("JSON");
+    assert_eq!((event["path"].as_str(), event["owner"].as_str()), (Some("example.net/alpha"), Some("default")), "{line}");
 }
 
 #[test]

@@ -1,0 +1,44 @@
+//! `explain`: which rule decides about a module.
+
+use serde::{Deserialize, Serialize};
+
+use super::{OperationError, Operations};
+use crate::egress::Explanation;
+use crate::module::{ModulePath, Version};
+
+/// `explain`
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Explain {
+    /// `MODULE[@VERSION]`
+    pub module: String,
+    /// Whose view to tell.
+    pub user: Option<String>,
+}
+
+impl Operations {
+    pub(super) async fn explain(&self, ask: Explain) -> Result<Explanation, OperationError> {
+        let (path, version) = match ask.module.split_once('@') {
+            Some((path, version)) => (path, Some(version)),
+            None => (ask.module.as_str(), None),
+        };
+        let path: ModulePath = path.parse().map_err(|e| OperationError::Bad(format!("{e}")))?;
+        if let Some(version) = version {
+            version.parse::<Version>().map_err(|e| OperationError::Bad(format!("{e}")))?;
+        }
+        let verdict = self.policy.decide(&path).await?;
+        let visible = match ask.user {
+            None => None,
+            Some(user) => {
+                let name = user.parse().map_err(|e| OperationError::Bad(format!("{e}")))?;
+                let who =
+                    self.access.user(&name).ok_or_else(|| OperationError::Absent(format!("there is no user {user} in the settings")))?;
+                let module = self.stores.records.module(&path).await?;
+                Some(match module {
+                    Some(module) => self.access.may_read(&who, &module.owner),
+                    None => verdict.is_public() && self.access.may_read_public(&who),
+                })
+            }
+        };
+        Ok(Explanation::new(&verdict, visible))
+    }
+}

@@ -1,0 +1,104 @@
+//! `token`: made, listed and revoked at run time.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{OperationError, Operations, rfc3339};
+use crate::store::{Scope, TokenRecord};
+
+/// `token-create`
+#[derive(Debug, Serialize, Deserialize)]
+pub struct TokenAsk {
+    /// What the operator calls it.
+    pub name: String,
+    /// `read`, `publish`, `delete`, `admin`
+    pub scopes: Vec<String>,
+    /// Owners that it is bound to; all if empty.
+    pub owners: Vec<String>,
+    /// Seconds from now until it ends.
+    pub expires_in_s: Option<u64>,
+}
+
+/// A token just made: the only time its secret is told.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct TokenMade {
+    /// For `token revoke`.
+    pub id: String,
+    /// What the operator called it.
+    pub name: String,
+    /// The secret.
+    pub token: String,
+    /// What it may do.
+    pub scopes: Vec<String>,
+    /// Owners that it is bound to.
+    pub owners: Vec<String>,
+    /// When it ends, RFC 3339.
+    pub expires: Option<String>,
+}
+
+/// A token, without its secret.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct TokenLine {
+    /// For `token revoke`.
+    pub id: String,
+    /// What the operator called it.
+    pub name: String,
+    /// What it may do.
+    pub scopes: Vec<String>,
+    /// Owners that it is bound to.
+    pub owners: Vec<String>,
+    /// When it was made, RFC 3339.
+    pub created: String,
+    /// When it ends, RFC 3339.
+    pub expires: Option<String>,
+}
+
+/// `token-revoke`
+#[derive(Debug, Serialize, Deserialize)]
+pub struct TokenRevoke {
+    /// Its id.
+    pub id: String,
+}
+
+impl Operations {
+    pub(super) async fn token_create(&self, ask: TokenAsk) -> Result<TokenMade, OperationError> {
+        let bad = |text: String| Err(OperationError::Bad(text));
+        let mut scopes = Vec::new();
+        for text in &ask.scopes {
+            let Ok(scope) = serde_json::from_value::<Scope>(Value::String(text.clone())) else {
+                return bad(format!("no scope {text:?}: read, publish, delete, admin"));
+            };
+            scopes.push(scope);
+        }
+        let mut owners = Vec::new();
+        for text in &ask.owners {
+            let owner = text.parse().map_err(|e| OperationError::Bad(format!("{e}")))?;
+            if !self.config.owners.contains_key(&owner) {
+                return Err(OperationError::Absent(format!("there is no owner {owner} in the settings")));
+            }
+            owners.push(owner);
+        }
+        let (record, token) = crate::access::new_token(&ask.name, scopes, owners, ask.expires_in_s.map(Duration::from_secs))
+            .map_err(|e| OperationError::Bad(e.to_string()))?;
+        let line = TokenLine::of(&record);
+        tracing::info!(id = line.id, name = line.name, scopes = line.scopes.join(","), "token made");
+        self.stores.records.token_put(record).await?;
+        Ok(TokenMade { id: line.id, name: line.name, token, scopes: line.scopes, owners: line.owners, expires: line.expires })
+    }
+}
+
+impl TokenLine {
+    pub(super) fn of(token: &TokenRecord) -> Self {
+        let scope = |scope: &Scope| serde_json::to_value(scope).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default();
+        Self {
+            id: token.id.clone(),
+            name: token.name.clone(),
+            scopes: token.scopes.iter().map(scope).collect(),
+            owners: token.owners.iter().map(ToString::to_string).collect(),
+            created: rfc3339(token.created_unix),
+            expires: token.expires_unix.map(rfc3339),
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! `verify` re-reads everything; `findings` is what an operator should mend.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::{OperationError, Operations};
+use crate::store::StoreError;
+
+/// Something that is not as it was written.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct FindingLine {
+    /// What kind.
+    pub kind: String,
+    /// The file.
+    pub path: String,
+    /// What is wrong, for people.
+    pub text: String,
+}
+
+/// What `verify` found.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Verified {
+    /// A line each.
+    pub findings: Vec<FindingLine>,
+    /// Hosted versions that were looked at.
+    pub hosted: u64,
+    /// Cached files that were looked at.
+    pub cached: u64,
+}
+
+impl Operations {
+    pub(super) async fn verify(&self) -> Result<Verified, OperationError> {
+        let hosted = self.stores.verify.verify().await?;
+        let cache = self.cache.clone();
+        let cached = tokio::task::spawn_blocking(move || cache.verify()).await;
+        let cached = cached.map_err(|stopped| StoreError::Unavailable(Box::new(stopped)))?;
+        let of_hosted = hosted.findings.iter().map(|finding| FindingLine {
+            kind: finding.kind.to_string(),
+            path: finding.path.display().to_string(),
+            text: finding.text.clone(),
+        });
+        let of_cached = cached.findings.iter().map(|finding| FindingLine {
+            kind: "cache-damaged".to_owned(),
+            path: finding.file.clone(),
+            text: finding.text.clone(),
+        });
+        Ok(Verified { findings: of_hosted.chain(of_cached).collect(), hosted: hosted.hosted, cached: cached.good })
+    }
+
+    /// What `check` warns of beyond the settings.
+    pub async fn findings(&self) -> Result<Vec<String>, OperationError> {
+        let mut findings = Vec::new();
+        for (path, owner) in self.policy.private_only_while_hosted().await? {
+            findings.push(format!("{path} of owner {owner}, which is not public, is kept private by nothing but being hosted: add a pattern to private.patterns"));
+        }
+        for opening in self.policy.openings().await? {
+            findings.push(format!("{} may leave (rule: {}) though it is {}", opening.path, opening.rule, opening.opened.relation()));
+        }
+        let index = self.stores.records.hosted_index().await?;
+        let gone: BTreeSet<_> = index.hosted.values().filter(|owner| !self.config.owners.contains_key(*owner)).collect();
+        for owner in gone {
+            findings.push(format!("owner {owner} has hosted modules but is not in the settings: only admins see them"));
+        }
+        Ok(findings)
+    }
+}
