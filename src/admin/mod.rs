@@ -5,6 +5,7 @@
 
 mod claims;
 mod explain;
+mod metrics;
 mod names;
 mod tokens;
 mod verify;
@@ -21,7 +22,7 @@ use crate::access::Access;
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::egress::Policy;
-use crate::observe::audit::Audit;
+use crate::observe::audit::{Actor, Audit};
 use crate::observe::metrics::Metrics;
 use crate::store::{DataDir, Embedded, HealReport, StoreError, Stores};
 use crate::upstream::Upstream;
@@ -111,6 +112,7 @@ impl Operations {
 
     fn open_blocking(config: Config) -> Result<Self, OpenError> {
         let config = Arc::new(config);
+        let metrics = Arc::new(Metrics::new()?);
         let data = Arc::new(DataDir::open(&config.data_dir)?);
         let (stores, healed) = Embedded::open(&data)?;
         log_healing(&healed);
@@ -118,12 +120,11 @@ impl Operations {
         let access = Arc::new(Access::new(&config, stores.records.clone())?);
         let upstream = Arc::new(Upstream::new(&config.upstream, policy.clone())?);
         let cache = Cache::open(&data, &config.cache, upstream, policy.clone(), stores.records.clone())?;
-        let metrics = Arc::new(Metrics::new()?);
         Ok(Self { config, stores, policy, access, cache, audit: Audit::default(), metrics })
     }
 
-    /// Runs a command by its name.
-    pub async fn call(&self, command: &str, args: Value) -> Result<Value, OperationError> {
+    /// Runs a command by its name. `actor`: for whom, for the audit trail.
+    pub async fn call(&self, command: &str, args: Value, actor: &Actor) -> Result<Value, OperationError> {
         match command {
             "explain" => told(self.explain(asked(args)?).await?),
             "egress" => {
@@ -131,20 +132,17 @@ impl Operations {
                 told(self.stores.records.ledger(from, limit.min(PAGE_MAX)).await?)
             }
             "claims" => told(self.claims().await?),
-            "release" => told(self.release(asked(args)?).await?),
-            "token-create" => told(self.token_create(asked(args)?).await?),
+            "release" => told(self.release(asked(args)?, actor).await?),
+            "token-create" => told(self.token_create(asked(args)?, actor).await?),
             "tokens" => {
                 let tokens = self.stores.records.tokens().await?;
                 told(tokens.iter().map(|token| TokenLine::of(token)).collect::<Vec<_>>())
             }
             "token-revoke" => {
-                let TokenRevoke { id } = asked(args)?;
-                if !self.stores.records.token_revoke(&id).await? {
-                    return Err(OperationError::Absent(format!("there is no token {id}; `modgate token list` shows them")));
-                }
+                self.token_revoke(asked(args)?, actor).await?;
                 told(())
             }
-            "verify" => told(self.verify().await?),
+            "verify" => told(self.verify(actor).await?),
             "findings" => told(self.findings().await?),
             _ => Err(OperationError::Absent(format!("there is no command {command}"))),
         }
