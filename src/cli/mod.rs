@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Environment, Flags, Loaded};
 
+mod certificates;
 pub mod check;
 pub mod claim;
 pub mod config;
@@ -80,13 +81,11 @@ enum Command {
 impl Global {
     /// Reads the settings; all that is wrong with them is in the error.
     fn load(&self, listen: &[String], tls_listen: &[String]) -> anyhow::Result<Loaded> {
-        let flags = Flags {
-            config: self.config.clone(),
-            data_dir: self.data_dir.clone(),
-            listen: listen.to_vec(),
-            tls_listen: tls_listen.to_vec(),
-        };
-        Ok(crate::config::load(&flags, &Environment::of_process())?)
+        Ok(crate::config::load(&self.flags(listen, tls_listen), &Environment::of_process())?)
+    }
+
+    fn flags(&self, listen: &[String], tls_listen: &[String]) -> Flags {
+        Flags { config: self.config.clone(), data_dir: self.data_dir.clone(), listen: listen.to_vec(), tls_listen: tls_listen.to_vec() }
     }
 }
 

@@ -13,6 +13,7 @@ mod http_toy;
 mod live;
 mod operator;
 mod publish;
+mod reload;
 mod responses;
 mod store_contract;
 mod store_crash;

@@ -276,6 +276,27 @@ impl Gateway {
         rustix::process::kill_process(rustix::process::Pid::from_child(child), rustix::process::Signal::TERM).expect("send SIGTERM");
     }
 
+    /// Has it read its settings again, with SIGHUP; the messages that it logs until it says what came of it.
+    #[track_caller]
+    pub(crate) fn reload(&self) -> Vec<String> {
+        const ENDS: [&str; 2] = ["the settings were reloaded", "the settings were not reloaded: those from before hold"];
+        let before = self.log().len();
+        let child = self.child.as_ref().expect("the gateway runs");
+        rustix::process::kill_process(rustix::process::Pid::from_child(child), rustix::process::Signal::HUP).expect("send SIGHUP");
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let log = self.log().split_off(before);
+            let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+            let mut told: Vec<_> = lines.filter_map(|line| Some(line["message"].as_str()?.to_owned())).collect();
+            if let Some(end) = told.iter().position(|message| ENDS.contains(&message.as_str())) {
+                told.truncate(end + 1);
+                return told;
+            }
+            assert!(Instant::now() < deadline, "nothing is told of the reload after {DEADLINE:?}");
+            thread::sleep(PAUSE);
+        }
+    }
+
     /// Ends it with SIGTERM and waits.
     #[track_caller]
     pub(crate) fn terminate(&mut self) -> ExitStatus {
