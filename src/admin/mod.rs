@@ -3,9 +3,11 @@
 //!
 //! Arguments and answers are JSON values, so that all three ways are one.
 
+mod backup;
 mod claims;
 mod explain;
 mod foundation;
+mod metrics;
 mod names;
 mod tokens;
 mod verify;
@@ -22,7 +24,7 @@ use crate::access::Access;
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::egress::Policy;
-use crate::observe::audit::Audit;
+use crate::observe::audit::{Actor, Audit};
 use crate::observe::metrics::Metrics;
 use crate::store::{DataDir, StoreError, Stores};
 
@@ -36,6 +38,9 @@ pub use verify::{FindingLine, Verified};
 pub const SOCKET_FILE: &str = DataDir::ADMIN_SOCKET;
 /// Lines of the ledger that are given at once, at most.
 const PAGE_MAX: usize = 10_000;
+
+/// The command that answers with an archive: [`Operations::backup`].
+pub const BACKUP: &str = "backup";
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -82,8 +87,8 @@ pub struct Operations {
 }
 
 impl Operations {
-    /// Runs a command by its name.
-    pub async fn call(&self, command: &str, args: Value) -> Result<Value, OperationError> {
+    /// Runs a command by its name. `actor`: for whom, for the audit trail.
+    pub async fn call(&self, command: &str, args: Value, actor: &Actor) -> Result<Value, OperationError> {
         match command {
             "explain" => told(self.explain(asked(args)?).await?),
             "egress" => {
@@ -91,20 +96,18 @@ impl Operations {
                 told(self.stores.records.ledger(from, limit.min(PAGE_MAX)).await?)
             }
             "claims" => told(self.claims().await?),
-            "release" => told(self.release(asked(args)?).await?),
-            "token-create" => told(self.token_create(asked(args)?).await?),
+            "release" => told(self.release(asked(args)?, actor).await?),
+            "token-create" => told(self.token_create(asked(args)?, actor).await?),
             "tokens" => {
                 let tokens = self.stores.records.tokens().await?;
                 told(tokens.iter().map(|token| TokenLine::of(token)).collect::<Vec<_>>())
             }
             "token-revoke" => {
-                let TokenRevoke { id } = asked(args)?;
-                if !self.stores.records.token_revoke(&id).await? {
-                    return Err(OperationError::Absent(format!("there is no token {id}; `modgate token list` shows them")));
-                }
+                self.token_revoke(asked(args)?, actor).await?;
                 told(())
             }
-            "verify" => told(self.verify().await?),
+            "verify" => told(self.verify(actor).await?),
+            "rebuild" => told(self.stores.verify.rebuild().await?),
             "findings" => told(self.findings().await?),
             _ => Err(OperationError::Absent(format!("there is no command {command}"))),
         }
