@@ -24,9 +24,9 @@ use crate::egress::Policy;
 use crate::observe::audit::Audit;
 use crate::observe::metrics::Metrics;
 use crate::store::{DataDir, Embedded, HealReport, StoreError, Stores};
-use crate::upstream::Upstream;
+use crate::upstream::{Breakers, Upstream};
 
-pub use claims::{ClaimLine, ReleaseAsk, Released};
+pub use claims::{ClaimLine, MakePublicAsk, ReleaseAsk, Released};
 pub use explain::Explain;
 pub use tokens::{TokenAsk, TokenLine, TokenMade, TokenRevoke};
 pub use verify::{FindingLine, Verified};
@@ -72,7 +72,9 @@ pub struct Operations {
     pub policy: Arc<Policy>,
     /// Who may do what.
     pub access: Arc<Access>,
-    /// What came from upstream.
+    /// The way upstream.
+    pub upstream: Arc<Upstream>,
+    /// What came from there.
     pub cache: Cache,
     /// What was done.
     pub audit: Audit,
@@ -116,10 +118,10 @@ impl Operations {
         log_healing(&healed);
         let policy = Arc::new(Policy::new(&config, stores.records.clone()));
         let access = Arc::new(Access::new(&config, stores.records.clone())?);
-        let upstream = Arc::new(Upstream::new(&config.upstream, policy.clone())?);
-        let cache = Cache::open(&data, &config.cache, upstream, policy.clone(), stores.records.clone())?;
+        let upstream = Arc::new(Upstream::new(&config.upstream, policy.clone(), Breakers::default())?);
+        let cache = Cache::open(&data, &config.cache, upstream.clone(), policy.clone(), stores.records.clone())?;
         let metrics = Arc::new(Metrics::new()?);
-        Ok(Self { config, stores, policy, access, cache, audit: Audit::default(), metrics })
+        Ok(Self { config, stores, policy, access, upstream, cache, audit: Audit::default(), metrics })
     }
 
     /// Runs a command by its name.
@@ -131,6 +133,7 @@ impl Operations {
                 told(self.stores.records.ledger(from, limit.min(PAGE_MAX)).await?)
             }
             "claims" => told(self.claims().await?),
+            "make-public" => told(self.make_public(asked(args)?).await?),
             "release" => told(self.release(asked(args)?).await?),
             "token-create" => told(self.token_create(asked(args)?).await?),
             "tokens" => {

@@ -2,15 +2,19 @@
 //!
 //! A request that names a module takes a [`PublicPath`], and every further one that follows from it, a redirect
 //! or a second try, asks the egress policy for another. Nothing of a client's request goes along: no header,
-//! no query. Answers are never decoded: what arrives is bounded by whoever reads it.
+//! no query. Answers are never decoded: what arrives is bounded by whoever reads it. An upstream that keeps failing is left
+//! alone for a while, see [`Breakers`].
 
 mod absence;
 mod address;
+mod breaker;
 mod chain;
 #[expect(clippy::disallowed_types, reason = "the sole owner of HTTP clients")]
 mod client;
+mod credentials;
 #[cfg(test)]
 pub(crate) mod fake;
+mod retry_after;
 #[cfg(test)]
 mod tests;
 
@@ -19,7 +23,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::StatusCode;
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, LOCATION};
+use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use url::Url;
 
 use crate::config::{self, Hop};
@@ -28,9 +32,12 @@ use crate::module::{ModulePath, Version};
 use crate::protocol::ModuleAsk;
 
 use address::Inner;
+use breaker::Went;
+pub use breaker::{Breakers, Down, Side};
 pub(crate) use chain::Walk;
-use client::{Clients, Forbidden, Trust, Way};
-pub use client::{SetupError, proxy_of_environment};
+use client::{Clients, Forbidden, Trust};
+pub use client::{SetupError, proxy_for};
+use credentials::Credentials;
 
 /// Redirects followed for one answer.
 const REDIRECTS_MAX: usize = 5;
@@ -46,6 +53,9 @@ pub enum UpstreamError {
     /// The egress policy does not let the path out (any more).
     #[error(transparent)]
     Denied(#[from] Denied),
+    /// It failed too often of late, and is not asked for a while.
+    #[error(transparent)]
+    Down(#[from] Down),
     /// It did not connect, answer or go on in time.
     #[error("{host} was too slow: {what}")]
     Timeout {
@@ -61,6 +71,8 @@ pub enum UpstreamError {
         host: String,
         /// With what.
         status: u16,
+        /// For how long it wants to be left alone.
+        retry_after: Option<Duration>,
     },
     /// It could not be reached, or what came was no HTTP.
     #[error("{host} failed: {reason}")]
@@ -125,6 +137,13 @@ impl<'a> Target<'a> {
             Self::Tile(..) | Self::Head(_) => None,
         }
     }
+
+    fn side(self) -> Side {
+        match self {
+            Self::Module(..) => Side::Modules,
+            Self::Lookup(..) | Self::Tile(..) | Self::Head(_) => Side::Database,
+        }
+    }
 }
 
 /// What an upstream answered.
@@ -176,34 +195,43 @@ impl Incoming {
     }
 }
 
+/// Whether the files of the settings can be used: secrets and certificates.
+///
+/// # Errors
+///
+/// [`SetupError`].
+pub fn check_files(config: &config::Upstream) -> Result<(), SetupError> {
+    client::roots(config.ca_file.as_deref(), false)?;
+    Credentials::read(&config.auth).map(drop)
+}
+
 /// The GOPROXY chain and the clients that reach it.
 pub struct Upstream {
     hops: Vec<Hop>,
     clients: Clients,
+    credentials: Credentials,
+    breakers: Breakers,
     policy: Arc<Policy>,
     head_timeout: Duration,
     stall: Duration,
 }
 
 impl Upstream {
-    /// Sets the way out up; connects to nothing. Reads the environment's proxy variables and the platform's
-    /// root certificates once.
+    /// Sets the way out up; connects to nothing. Reads the environment's proxy variables, the root certificates and the files
+    /// of `upstream.auth` once. `breakers`: those of the process, which outlive its settings.
     ///
     /// # Errors
     ///
     /// [`SetupError`].
-    pub fn new(config: &config::Upstream, policy: Arc<Policy>) -> Result<Self, SetupError> {
-        Self::by(config, policy, Way::Environment)
-    }
-
-    fn by(config: &config::Upstream, policy: Arc<Policy>, way: Way) -> Result<Self, SetupError> {
+    pub fn new(config: &config::Upstream, policy: Arc<Policy>, breakers: Breakers) -> Result<Self, SetupError> {
         if let Some(hop) = config.goproxy.iter().find(|hop| !matches!(hop.url.scheme(), "http" | "https")) {
             return Err(SetupError::Scheme(public_name(&hop.url)));
         }
-        let https = config.goproxy.iter().any(|hop| hop.url.scheme() == "https");
         Ok(Self {
             hops: config.goproxy.clone(),
-            clients: Clients::new(config.connect_timeout, https, way)?,
+            clients: Clients::new(config)?,
+            credentials: Credentials::read(&config.auth)?,
+            breakers,
             policy,
             // Connecting counts into the time to the head, and may take its own time.
             head_timeout: config.connect_timeout.max(config.stall_timeout),
@@ -216,15 +244,30 @@ impl Upstream {
         Walk::new(&self.hops)
     }
 
-    /// Asks one hop, and follows its redirects.
+    /// The upstreams that are left alone now, in the order of the chain.
+    pub fn down(&self) -> Vec<Down> {
+        let each = self.hops.iter().flat_map(|hop| Side::ALL.map(|side| (hop, side)));
+        each.filter_map(|(hop, side)| self.breakers.of(&hop.url, side).down()).collect()
+    }
+
+    /// Asks one hop, and follows its redirects; one that is down is not asked.
     ///
     /// # Errors
     ///
     /// Whatever is neither 200, 404 nor 410.
     pub(crate) async fn fetch(&self, hop: &Hop, target: Target<'_>, principal: &str) -> Result<Reply, UpstreamError> {
+        let pass = self.breakers.of(&hop.url, target.side()).admit()?;
+        let outcome = self.follow(hop, target, principal).await;
+        pass.settle(went(&outcome));
+        outcome
+    }
+
+    async fn follow(&self, hop: &Hop, target: Target<'_>, principal: &str) -> Result<Reply, UpstreamError> {
         let mut url = url_of(hop, target).ok_or_else(|| failed(&hop.url, "its URL cannot be a base"))?;
-        let (mut response, mut host) = (self.get(&url, &url, Trust::Configured, target, principal).await?, public_name(&url));
+        let first = Step { url: &url, sender: &url, trust: Trust::Configured, authorization: self.credentials.of(&url) };
+        let (mut response, mut host) = (self.get(first, target, principal).await?, public_name(&url));
         let inner = inner_of(hop, &response);
+        let mut at_home = true;
         for _ in 0..REDIRECTS_MAX {
             if !is_redirect(response.status()) {
                 return self.judge(response, host, target).await;
@@ -233,7 +276,10 @@ impl Upstream {
             drop(response);
             self.permit(target, principal).await?;
             let trust = if next.origin() == hop.url.origin() { Trust::Configured } else { Trust::Redirected(inner) };
-            response = self.get(&next, &url, trust, target, principal).await?;
+            // Nobody else says where the hop's credentials are shown: not even a redirect back to it brings them back.
+            at_home &= next.origin() == hop.url.origin();
+            let authorization = if at_home { self.credentials.of(&next) } else { None };
+            response = self.get(Step { url: &next, sender: &url, trust, authorization }, target, principal).await?;
             (url, host) = (next.clone(), public_name(&next));
         }
         if is_redirect(response.status()) {
@@ -243,30 +289,27 @@ impl Upstream {
     }
 
     /// One request, tried again once where the connection broke before an answer began: a kept connection may
-    /// have been closed by the other side at that very moment. `sender`: who led to `url`, itself if nobody did.
-    async fn get(
-        &self,
-        url: &Url,
-        sender: &Url,
-        trust: Trust,
-        target: Target<'_>,
-        principal: &str,
-    ) -> Result<reqwest::Response, UpstreamError> {
-        match self.get_once(url, sender, trust).await {
+    /// have been closed by the other side at that very moment.
+    async fn get(&self, step: Step<'_>, target: Target<'_>, principal: &str) -> Result<reqwest::Response, UpstreamError> {
+        match self.get_once(step).await {
             Err(Broken::BeforeAnswer(_)) => {
                 self.permit(target, principal).await?;
-                self.get_once(url, sender, trust).await.map_err(Broken::into_error)
+                self.get_once(step).await.map_err(Broken::into_error)
             }
             other => other.map_err(Broken::into_error),
         }
     }
 
-    async fn get_once(&self, url: &Url, sender: &Url, trust: Trust) -> Result<reqwest::Response, Broken> {
+    async fn get_once(&self, step: Step<'_>) -> Result<reqwest::Response, Broken> {
+        let Step { url, sender, trust, authorization } = step;
         let host = || public_name(url);
         let refused = |why: String| Broken::Finally(redirect(sender, why));
         let (client, direct) = self.clients.pick(url, trust).await.map_err(|e| refused(e.to_string()))?;
-        let request = client.get(url.clone()).header(ACCEPT_ENCODING, "identity").send();
-        match tokio::time::timeout(self.head_timeout, request).await {
+        let mut request = client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
+        if let Some(authorization) = authorization {
+            request = request.header(AUTHORIZATION, authorization.clone());
+        }
+        match tokio::time::timeout(self.head_timeout, request.send()).await {
             Err(_) => Err(Broken::Finally(UpstreamError::Timeout { host: host(), what: "no answer" })),
             Ok(Ok(mut response)) => {
                 if direct {
@@ -295,6 +338,7 @@ impl Upstream {
         let encoded = header(response.headers(), &CONTENT_ENCODING).is_some_and(|e| !e.trim().eq_ignore_ascii_case("identity"));
         let len = response.content_length();
         let content_type = header(response.headers(), &CONTENT_TYPE).map(str::to_owned);
+        let retry_after = retry_after::of(status, response.headers());
         let mut incoming = Incoming { response, host, stall: self.stall, len };
         match status {
             StatusCode::OK if encoded => Err(incoming.malformed("it is encoded, which was not asked for")),
@@ -315,8 +359,33 @@ impl Upstream {
                 let text = absence::text(content_type, &body, cut, || absence_line(target, &incoming.host, status));
                 Ok(Reply::Absent(Absent { status: status.as_u16(), text }))
             }
-            other => Err(UpstreamError::Status { host: incoming.host, status: other.as_u16() }),
+            other => Err(UpstreamError::Status { host: incoming.host, status: other.as_u16(), retry_after }),
         }
+    }
+}
+
+/// One request of an ask.
+#[derive(Clone, Copy)]
+struct Step<'a> {
+    url: &'a Url,
+    /// Who led to `url`; itself if nobody did.
+    sender: &'a Url,
+    trust: Trust,
+    authorization: Option<&'a HeaderValue>,
+}
+
+/// What an outcome tells of the upstream. One that answers is up, whatever it answers, unless it says itself that it is not.
+fn went(outcome: &Result<Reply, UpstreamError>) -> Went {
+    let error = match outcome {
+        Ok(Reply::Found(_) | Reply::Absent(_)) => return Went::Well,
+        Err(error) => error,
+    };
+    let badly = |retry_after| Went::Badly { why: error.to_string(), retry_after };
+    match error {
+        UpstreamError::Off | UpstreamError::Denied(_) | UpstreamError::Down(_) => Went::Neither,
+        UpstreamError::Timeout { .. } | UpstreamError::Failed { .. } | UpstreamError::Cut { .. } => badly(None),
+        UpstreamError::Status { status: 429 | 500.., retry_after, .. } => badly(*retry_after),
+        UpstreamError::Status { .. } | UpstreamError::Redirect { .. } | UpstreamError::Malformed { .. } => Went::Well,
     }
 }
 
@@ -340,7 +409,7 @@ fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
-/// Where a redirect leads, with the hop's own credentials if it stays there and none otherwise.
+/// Where a redirect leads, without the credentials that it may name.
 fn redirect_target(hop: &Hop, from: &Url, headers: &HeaderMap) -> Result<Url, String> {
     let location = header(headers, &LOCATION).ok_or("it does not say where to")?;
     let mut to = from.join(location).map_err(|e| format!("bad Location: {e}"))?;
@@ -350,11 +419,7 @@ fn redirect_target(hop: &Hop, from: &Url, headers: &HeaderMap) -> Result<Url, St
         other => return Err(format!("to {other}")),
     }
     to.set_fragment(None);
-    let (user, password) = match to.origin() == hop.url.origin() {
-        true => (hop.url.username(), hop.url.password()),
-        false => ("", None),
-    };
-    to.set_username(user).and_then(|()| to.set_password(password)).map_err(|()| "to no host".to_owned())?;
+    to.set_username("").and_then(|()| to.set_password(None)).map_err(|()| "to no host".to_owned())?;
     Ok(to)
 }
 

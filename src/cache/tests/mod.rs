@@ -116,7 +116,7 @@ impl World {
 
 fn open(data: &Arc<DataDir>, config: &config::Upstream, max_size: u64, records: &Arc<Double>, now: &Arc<Mutex<SystemTime>>) -> Cache {
     let policy = fake::policy(records.clone());
-    let upstream = Arc::new(Upstream::new(config, policy.clone()).unwrap());
+    let upstream = Arc::new(fake::upstream(config, policy.clone()));
     let now = now.clone();
     let clock: Clock = Arc::new(move || *now.lock().unwrap());
     let settings = config::Cache { max_size, fresh: FRESH, not_found: NOT_FOUND };

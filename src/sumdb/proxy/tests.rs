@@ -6,7 +6,6 @@ use crate::cache::{Body, CacheStatus};
 use crate::config;
 use crate::store::DataDir;
 use crate::store::double::Double;
-use crate::upstream::Upstream;
 use crate::upstream::fake::{self, Act, Fake};
 
 const NAME: &str = "sum.example.org";
@@ -47,7 +46,7 @@ impl World {
 
 fn proxy(data: &Arc<DataDir>, config: &config::Upstream, records: &Arc<Double>) -> Proxy {
     let policy = fake::policy(records.clone());
-    let upstream = Arc::new(Upstream::new(config, policy.clone()).unwrap());
+    let upstream = Arc::new(fake::upstream(config, policy.clone()));
     let settings = config::Cache { max_size: 1 << 20, fresh: Duration::from_secs(60), not_found: Duration::from_secs(60) };
     Proxy::new(Cache::open(data, &settings, upstream, policy, records.clone()).unwrap(), config.sumdb.clone())
 }
