@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{OPERATOR, OperationError, Operations, rfc3339};
+use super::{OperationError, Operations, rfc3339};
 use crate::egress::Rule;
 use crate::module::ModulePath;
+use crate::observe::audit::{Actor, Event};
 use crate::store::{MakePublic, Release};
 
 /// A claimed host, one made public, or a tombstone.
@@ -73,7 +74,7 @@ impl Operations {
     }
 
     /// Makes a host public: it is not unknown any more, and publishing does not claim it.
-    pub(super) async fn make_public(&self, ask: MakePublicAsk) -> Result<Released, OperationError> {
+    pub(super) async fn make_public(&self, ask: MakePublicAsk, actor: &Actor) -> Result<Released, OperationError> {
         let host = ask.host.to_ascii_lowercase();
         let path: ModulePath = host.parse().map_err(|e| OperationError::Bad(format!("{e}")))?;
         if path.host() != path.as_str() {
@@ -86,8 +87,11 @@ impl Operations {
             let undo = if verdict.rule == Rule::Claim { format!("; `modgate claim release {host}` first") } else { String::new() };
             return Err(OperationError::Refused(format!("{host} stays private: rule {}, {}{undo}", verdict.rule, verdict.where_)));
         }
-        match self.stores.records.make_public(&host, OPERATOR).await? {
-            MakePublic::Public(_) => Ok(Released { text: format!("{host} is public; `modgate claim release {host}` undoes it") }),
+        match self.stores.records.make_public(&host, &actor.by).await? {
+            MakePublic::Public(_) => {
+                self.audit.record_durably(actor, &[Event::ClaimPublic { host: host.clone() }]).await;
+                Ok(Released { text: format!("{host} is public; `modgate claim release {host}` undoes it") })
+            }
             MakePublic::Claimed => {
                 Err(OperationError::Refused(format!("{host} was claimed meanwhile; `modgate claim release {host}` first")))
             }
@@ -95,7 +99,7 @@ impl Operations {
     }
 
     /// Gives up a claimed host, a host that was made public, or a tombstone. A name that is both is first a host.
-    pub(super) async fn release(&self, ask: ReleaseAsk) -> Result<Released, OperationError> {
+    pub(super) async fn release(&self, ask: ReleaseAsk, actor: &Actor) -> Result<Released, OperationError> {
         let host = ask.name.to_ascii_lowercase();
         let index = self.stores.records.hosted_index().await?;
         if index.claims.contains_key(&host) {
@@ -110,22 +114,29 @@ impl Operations {
                      add a pattern to private.patterns first, or use --force"
                 )));
             }
-            return match self.stores.records.release_host(&host, OPERATOR).await? {
+            return match self.stores.records.release_host(&host, &actor.by).await? {
                 Release::Released(_) => {
+                    self.audit.record_durably(actor, &[Event::ClaimReleased { name: host.clone() }]).await;
                     Ok(Released { text: format!("{host} is not claimed any more, and publishing does not claim it again") })
                 }
                 Release::Absent | Release::Hosted => Err(OperationError::Absent(format!("{host} is not claimed"))),
             };
         }
         if index.made_public.contains_key(&host) {
-            return match self.stores.records.release_host(&host, OPERATOR).await? {
-                Release::Released(_) => Ok(Released { text: format!("{host} is not made public any more") }),
+            return match self.stores.records.release_host(&host, &actor.by).await? {
+                Release::Released(_) => {
+                    self.audit.record_durably(actor, &[Event::ClaimReleased { name: host.clone() }]).await;
+                    Ok(Released { text: format!("{host} is not made public any more") })
+                }
                 Release::Absent | Release::Hosted => Err(OperationError::Absent(format!("{host} was not made public"))),
             };
         }
         let path: ModulePath = ask.name.parse().map_err(|e| OperationError::Bad(format!("{e}")))?;
-        match self.stores.records.release_path(&path, OPERATOR).await? {
-            Release::Released(_) => Ok(Released { text: format!("{path} is given up: anyone who may publish it can have it") }),
+        match self.stores.records.release_path(&path, &actor.by).await? {
+            Release::Released(_) => {
+                self.audit.record_durably(actor, &[Event::ClaimReleased { name: path.to_string() }]).await;
+                Ok(Released { text: format!("{path} is given up: anyone who may publish it can have it") })
+            }
             Release::Absent => {
                 Err(OperationError::Absent(format!("{path} is neither a claimed host nor a deleted module; see `modgate claim list`")))
             }

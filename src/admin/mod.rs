@@ -5,6 +5,7 @@
 
 mod claims;
 mod explain;
+mod metrics;
 mod names;
 mod tokens;
 mod verify;
@@ -21,7 +22,7 @@ use crate::access::Access;
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::egress::Policy;
-use crate::observe::audit::Audit;
+use crate::observe::audit::{Actor, Audit};
 use crate::observe::metrics::Metrics;
 use crate::store::{DataDir, Embedded, HealReport, StoreError, Stores};
 use crate::upstream::{Breakers, Upstream};
@@ -113,19 +114,20 @@ impl Operations {
 
     fn open_blocking(config: Config) -> Result<Self, OpenError> {
         let config = Arc::new(config);
+        let metrics = Arc::new(Metrics::new()?);
         let data = Arc::new(DataDir::open(&config.data_dir)?);
         let (stores, healed) = Embedded::open(&data)?;
         log_healing(&healed);
-        let policy = Arc::new(Policy::new(&config, stores.records.clone()));
+        let audit = Audit::default();
+        let policy = Arc::new(Policy::new(&config, stores.records.clone()).with_audit(audit.clone()));
         let access = Arc::new(Access::new(&config, stores.records.clone())?);
-        let upstream = Arc::new(Upstream::new(&config.upstream, policy.clone(), Breakers::default())?);
+        let upstream = Arc::new(Upstream::new(&config.upstream, policy.clone(), Breakers::default(), metrics.upstream.clone())?);
         let cache = Cache::open(&data, &config.cache, upstream.clone(), policy.clone(), stores.records.clone())?;
-        let metrics = Arc::new(Metrics::new()?);
-        Ok(Self { config, stores, policy, access, upstream, cache, audit: Audit::default(), metrics })
+        Ok(Self { config, stores, policy, access, upstream, cache, audit, metrics })
     }
 
-    /// Runs a command by its name.
-    pub async fn call(&self, command: &str, args: Value) -> Result<Value, OperationError> {
+    /// Runs a command by its name. `actor`: for whom, for the audit trail.
+    pub async fn call(&self, command: &str, args: Value, actor: &Actor) -> Result<Value, OperationError> {
         match command {
             "explain" => told(self.explain(asked(args)?).await?),
             "egress" => {
@@ -133,21 +135,18 @@ impl Operations {
                 told(self.stores.records.ledger(from, limit.min(PAGE_MAX)).await?)
             }
             "claims" => told(self.claims().await?),
-            "make-public" => told(self.make_public(asked(args)?).await?),
-            "release" => told(self.release(asked(args)?).await?),
-            "token-create" => told(self.token_create(asked(args)?).await?),
+            "make-public" => told(self.make_public(asked(args)?, actor).await?),
+            "release" => told(self.release(asked(args)?, actor).await?),
+            "token-create" => told(self.token_create(asked(args)?, actor).await?),
             "tokens" => {
                 let tokens = self.stores.records.tokens().await?;
                 told(tokens.iter().map(|token| TokenLine::of(token)).collect::<Vec<_>>())
             }
             "token-revoke" => {
-                let TokenRevoke { id } = asked(args)?;
-                if !self.stores.records.token_revoke(&id).await? {
-                    return Err(OperationError::Absent(format!("there is no token {id}; `modgate token list` shows them")));
-                }
+                self.token_revoke(asked(args)?, actor).await?;
                 told(())
             }
-            "verify" => told(self.verify().await?),
+            "verify" => told(self.verify(actor).await?),
             "findings" => told(self.findings().await?),
             _ => Err(OperationError::Absent(format!("there is no command {command}"))),
         }

@@ -1,7 +1,7 @@
 //! The one way out: a [`PublicPath`], made here and nowhere else, after the ledger holds the path.
 
 use super::policy::Policy;
-use super::rule::Verdict;
+use super::rule::{Rule, Verdict};
 use crate::module::ModulePath;
 use crate::store::{Fresh, HostedIndex, StoreError};
 
@@ -94,6 +94,11 @@ impl Policy {
         let after = self.view().await?;
         let unchanged = after.index.rev == before.index.rev;
         let verdict = if unchanged { verdict } else { self.judge(path, after.facts(&*self.records.known())) };
-        PublicPath::new(&after.index, verdict)
+        let watched = verdict.rule == Rule::UnknownHost;
+        let public = PublicPath::new(&after.index, verdict)?;
+        if watched {
+            self.watch(path, principal);
+        }
+        Ok(public)
     }
 }

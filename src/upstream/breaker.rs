@@ -1,7 +1,7 @@
 //! The breakers: an upstream that failed several times in a row is left alone for a while; then one request at a time tries
 //! it, after longer and longer waits, until one succeeds.
 //!
-//! Each proxy of the chain has two, by [`Side`]. They live as long as the process: settings that are read again find them
+//! Each proxy of the chain has two, by [`UpstreamRole`]. They live as long as the process: settings that are read again find them
 //! as they were. A breaker only ever makes an ask fail sooner; it makes no answer.
 
 use std::collections::BTreeMap;
@@ -14,6 +14,7 @@ use time::format_description::well_known::Rfc3339;
 use url::Url;
 
 use super::public_name;
+use crate::observe::metrics::{BreakerState, UpstreamRole};
 
 /// Failures in a row after which an upstream counts as down. One module that always fails must not cut off the others at once.
 const FAILURES: u32 = 5;
@@ -24,34 +25,13 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 /// The longest that an upstream's `Retry-After` is heeded: it may be wrong, or the upstream may be back before.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
-/// What of a proxy is asked. One can be down while the other works.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Side {
-    /// Modules.
-    Modules,
-    /// The checksum database behind it.
-    Database,
-}
-
-impl Side {
-    pub(super) const ALL: [Self; 2] = [Self::Modules, Self::Database];
-
-    /// The label in metrics and logs.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Modules => "modules",
-            Self::Database => "sumdb",
-        }
-    }
-}
-
 /// An upstream that is left alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Down {
     /// Host and port.
     pub host: String,
     /// What of it.
-    pub side: Side,
+    pub role: UpstreamRole,
     /// Since when, by the machine's clock.
     pub since: SystemTime,
     /// How it last failed.
@@ -61,7 +41,7 @@ pub struct Down {
 impl Down {
     /// Without the reason, which may say more than everyone should read.
     pub fn summary(&self) -> String {
-        let what = if self.side == Side::Database { " (checksum database)" } else { "" };
+        let what = if self.role == UpstreamRole::Sumdb { " (checksum database)" } else { "" };
         let since = OffsetDateTime::from(self.since).replace_nanosecond(0).ok().and_then(|since| since.format(&Rfc3339).ok());
         format!("{}{what} is down since {}", self.host, since.unwrap_or_default())
     }
@@ -89,7 +69,7 @@ pub(super) enum Went {
 type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;
 
 /// By the proxy's URL.
-type ByProxy = BTreeMap<(Url, Side), Arc<Breaker>>;
+type ByProxy = BTreeMap<(Url, UpstreamRole), Arc<Breaker>>;
 
 /// All breakers of a process. Cheap to clone.
 #[derive(Clone)]
@@ -110,17 +90,17 @@ impl Breakers {
     }
 
     /// The breaker of a proxy; a new one knows of no failure.
-    pub(super) fn of(&self, proxy: &Url, side: Side) -> Arc<Breaker> {
+    pub(super) fn of(&self, proxy: &Url, role: UpstreamRole) -> Arc<Breaker> {
         let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Arc::new(Breaker { host: public_name(proxy), side, clock: Arc::clone(&self.clock), state: Mutex::default() });
-        Arc::clone(all.entry((proxy.clone(), side)).or_insert_with(new))
+        let new = || Arc::new(Breaker { host: public_name(proxy), role, clock: Arc::clone(&self.clock), state: Mutex::default() });
+        Arc::clone(all.entry((proxy.clone(), role)).or_insert_with(new))
     }
 }
 
 /// One breaker.
 pub(super) struct Breaker {
     host: String,
-    side: Side,
+    role: UpstreamRole,
     clock: Clock,
     state: Mutex<State>,
 }
@@ -166,8 +146,17 @@ impl Breaker {
         self.lock().outage.as_ref().map(|outage| self.describe(outage))
     }
 
+    /// For whoever counts.
+    pub(super) fn state(&self) -> BreakerState {
+        match &self.lock().outage {
+            None => BreakerState::Closed,
+            Some(outage) if outage.trying => BreakerState::HalfOpen,
+            Some(_) => BreakerState::Open,
+        }
+    }
+
     fn describe(&self, outage: &Outage) -> Down {
-        Down { host: self.host.clone(), side: self.side, since: outage.since, why: outage.why.clone() }
+        Down { host: self.host.clone(), role: self.role, since: outage.since, why: outage.why.clone() }
     }
 
     fn succeeded(&self, tried: bool) {
@@ -176,7 +165,7 @@ impl Breaker {
         // An answer to what was asked before does not take back the upstream's own wish.
         let Some(outage) = state.outage.take_if(|outage| tried || !outage.on_request) else { return };
         let seconds = (self.clock)().saturating_duration_since(outage.begun).as_secs();
-        tracing::info!(upstream = self.host, side = self.side.name(), seconds, "an upstream answers again");
+        tracing::info!(upstream = self.host, role = self.role.word(), seconds, "an upstream answers again");
     }
 
     fn failed(&self, tried: bool, why: String, retry_after: Option<Duration>) {
@@ -199,7 +188,7 @@ impl Breaker {
                 }
             }
             None if wish.is_some() || enough => {
-                tracing::warn!(upstream = self.host, side = self.side.name(), why, "an upstream is down: it is left alone for a while");
+                tracing::warn!(upstream = self.host, role = self.role.word(), why, "an upstream is down: it is left alone for a while");
                 state.outage = Some(Outage {
                     since: SystemTime::now(),
                     begun: now,

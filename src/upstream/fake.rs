@@ -14,6 +14,7 @@ use url::Url;
 use super::{Breakers, Upstream};
 use crate::config::{self, Config, Hop};
 use crate::egress::Policy;
+use crate::observe::metrics::{Metrics, UpstreamMetrics};
 use crate::store::double::Double;
 
 /// One request as it arrived.
@@ -137,7 +138,12 @@ pub(crate) fn upstream(config: &config::Upstream, policy: Arc<Policy>) -> Upstre
     let asked = AtomicU64::new(0);
     let begun = Instant::now();
     let clock = move || begun + Duration::from_secs(3600 * asked.fetch_add(1, Ordering::Relaxed));
-    Upstream::new(config, policy, Breakers::by(Arc::new(clock))).unwrap()
+    Upstream::new(config, policy, Breakers::by(Arc::new(clock)), metrics()).unwrap()
+}
+
+/// Numbers that nobody reads.
+pub(crate) fn metrics() -> UpstreamMetrics {
+    Metrics::new().unwrap().upstream
 }
 
 /// A policy that lets out what is not hosted in `records` and not below corp.example.com.

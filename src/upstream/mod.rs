@@ -19,7 +19,7 @@ mod retry_after;
 mod tests;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use reqwest::StatusCode;
@@ -29,11 +29,12 @@ use url::Url;
 use crate::config::{self, Hop};
 use crate::egress::{Denied, Policy, PublicPath};
 use crate::module::{ModulePath, Version};
+use crate::observe::metrics::{BreakerState, UpstreamMetrics, UpstreamOutcome, UpstreamRole};
 use crate::protocol::ModuleAsk;
 
 use address::Inner;
 use breaker::Went;
-pub use breaker::{Breakers, Down, Side};
+pub use breaker::{Breakers, Down};
 pub(crate) use chain::Walk;
 use client::{Clients, Forbidden, Trust};
 pub use client::{SetupError, proxy_for};
@@ -138,10 +139,10 @@ impl<'a> Target<'a> {
         }
     }
 
-    fn side(self) -> Side {
+    fn role(self) -> UpstreamRole {
         match self {
-            Self::Module(..) => Side::Modules,
-            Self::Lookup(..) | Self::Tile(..) | Self::Head(_) => Side::Database,
+            Self::Module(..) => UpstreamRole::Modules,
+            Self::Lookup(..) | Self::Tile(..) | Self::Head(_) => UpstreamRole::Sumdb,
         }
     }
 }
@@ -159,6 +160,8 @@ pub(crate) struct Incoming {
     response: reqwest::Response,
     host: String,
     stall: Duration,
+    role: UpstreamRole,
+    metrics: UpstreamMetrics,
     /// Its length in bytes, where the upstream told; it is held to it.
     pub(crate) len: Option<u64>,
 }
@@ -185,7 +188,10 @@ impl Incoming {
         match tokio::time::timeout(self.stall, self.response.chunk()).await {
             Err(_) => Err(UpstreamError::Timeout { host: self.host.clone(), what: "its answer stalled" }),
             Ok(Err(e)) => Err(UpstreamError::Cut { host: self.host.clone(), reason: reason(e) }),
-            Ok(Ok(chunk)) => Ok(chunk),
+            Ok(Ok(chunk)) => {
+                self.metrics.received(self.role, chunk.as_ref().map_or(0, |chunk| chunk.len() as u64));
+                Ok(chunk)
+            }
         }
     }
 
@@ -211,6 +217,7 @@ pub struct Upstream {
     clients: Clients,
     credentials: Credentials,
     breakers: Breakers,
+    metrics: UpstreamMetrics,
     policy: Arc<Policy>,
     head_timeout: Duration,
     stall: Duration,
@@ -223,7 +230,7 @@ impl Upstream {
     /// # Errors
     ///
     /// [`SetupError`].
-    pub fn new(config: &config::Upstream, policy: Arc<Policy>, breakers: Breakers) -> Result<Self, SetupError> {
+    pub fn new(config: &config::Upstream, policy: Arc<Policy>, breakers: Breakers, metrics: UpstreamMetrics) -> Result<Self, SetupError> {
         if let Some(hop) = config.goproxy.iter().find(|hop| !matches!(hop.url.scheme(), "http" | "https")) {
             return Err(SetupError::Scheme(public_name(&hop.url)));
         }
@@ -232,6 +239,7 @@ impl Upstream {
             clients: Clients::new(config)?,
             credentials: Credentials::read(&config.auth)?,
             breakers,
+            metrics,
             policy,
             // Connecting counts into the time to the head, and may take its own time.
             head_timeout: config.connect_timeout.max(config.stall_timeout),
@@ -246,8 +254,8 @@ impl Upstream {
 
     /// The upstreams that are left alone now, in the order of the chain.
     pub fn down(&self) -> Vec<Down> {
-        let each = self.hops.iter().flat_map(|hop| Side::ALL.map(|side| (hop, side)));
-        each.filter_map(|(hop, side)| self.breakers.of(&hop.url, side).down()).collect()
+        let each = self.hops.iter().flat_map(|hop| UpstreamRole::ALL.map(|role| (hop, role)));
+        each.filter_map(|(hop, role)| self.breakers.of(&hop.url, role).down()).collect()
     }
 
     /// Asks one hop, and follows its redirects; one that is down is not asked.
@@ -256,10 +264,23 @@ impl Upstream {
     ///
     /// Whatever is neither 200, 404 nor 410.
     pub(crate) async fn fetch(&self, hop: &Hop, target: Target<'_>, principal: &str) -> Result<Reply, UpstreamError> {
-        let pass = self.breakers.of(&hop.url, target.side()).admit()?;
+        let role = target.role();
+        let pass = self.breakers.of(&hop.url, role).admit()?;
+        self.tell_breakers(role);
+        let begun = Instant::now();
         let outcome = self.follow(hop, target, principal).await;
+        if let Some(word) = counted(&outcome) {
+            self.metrics.asked(role, word, begun.elapsed());
+        }
         pass.settle(went(&outcome));
+        self.tell_breakers(role);
         outcome
+    }
+
+    /// Of a chain, the state of the hop that is worst off.
+    fn tell_breakers(&self, role: UpstreamRole) {
+        let states = self.hops.iter().map(|hop| self.breakers.of(&hop.url, role).state());
+        self.metrics.breaker(role, states.max().unwrap_or(BreakerState::Closed));
     }
 
     async fn follow(&self, hop: &Hop, target: Target<'_>, principal: &str) -> Result<Reply, UpstreamError> {
@@ -339,7 +360,7 @@ impl Upstream {
         let len = response.content_length();
         let content_type = header(response.headers(), &CONTENT_TYPE).map(str::to_owned);
         let retry_after = retry_after::of(status, response.headers());
-        let mut incoming = Incoming { response, host, stall: self.stall, len };
+        let mut incoming = Incoming { response, host, stall: self.stall, role: target.role(), metrics: self.metrics.clone(), len };
         match status {
             StatusCode::OK if encoded => Err(incoming.malformed("it is encoded, which was not asked for")),
             StatusCode::OK => Ok(Reply::Found(incoming)),
@@ -387,6 +408,21 @@ fn went(outcome: &Result<Reply, UpstreamError>) -> Went {
         UpstreamError::Status { status: 429 | 500.., retry_after, .. } => badly(*retry_after),
         UpstreamError::Status { .. } | UpstreamError::Redirect { .. } | UpstreamError::Malformed { .. } => Went::Well,
     }
+}
+
+/// The word for an outcome in the numbers; none where nothing went out.
+fn counted(outcome: &Result<Reply, UpstreamError>) -> Option<UpstreamOutcome> {
+    Some(match outcome {
+        Ok(Reply::Found(_)) => UpstreamOutcome::Found,
+        Ok(Reply::Absent(_)) => UpstreamOutcome::Absent,
+        Err(UpstreamError::Off | UpstreamError::Denied(_) | UpstreamError::Down(_)) => return None,
+        Err(UpstreamError::Timeout { .. }) => UpstreamOutcome::Timeout,
+        Err(UpstreamError::Status { .. }) => UpstreamOutcome::Status,
+        Err(UpstreamError::Failed { .. }) => UpstreamOutcome::Failed,
+        Err(UpstreamError::Cut { .. }) => UpstreamOutcome::Cut,
+        Err(UpstreamError::Redirect { .. }) => UpstreamOutcome::Redirect,
+        Err(UpstreamError::Malformed { .. }) => UpstreamOutcome::Malformed,
+    })
 }
 
 /// A request that came to nothing.

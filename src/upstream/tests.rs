@@ -129,7 +129,7 @@ async fn a_connection_that_breaks_before_the_answer_is_tried_again_once_with_a_n
 
 /// Asks with breakers of the process that outlive the way upstream.
 async fn outcome_of(fake: &Fake, breakers: &Breakers) -> Result<Vec<u8>, UpstreamError> {
-    let upstream = Upstream::new(&fake.config(), fake::policy(Arc::default()), breakers.clone()).unwrap();
+    let upstream = Upstream::new(&fake.config(), fake::policy(Arc::default()), breakers.clone(), fake::metrics()).unwrap();
     body(ask(&upstream, ModuleAsk::List).await).await
 }
 
@@ -150,16 +150,41 @@ async fn an_upstream_that_keeps_failing_is_not_asked_and_new_settings_do_not_cha
     let asked = fake.count(LIST);
     fake.set(LIST, Act::ok("text/plain", "v1.0.0\n"));
     let error = outcome_of(&fake, &breakers).await.unwrap_err();
-    assert!(matches!(&error, UpstreamError::Down(down) if down.host == public_name(&fake.url) && down.side == Side::Modules), "{error}");
+    assert!(
+        matches!(&error, UpstreamError::Down(down) if down.host == public_name(&fake.url) && down.role == UpstreamRole::Modules),
+        "{error}"
+    );
     assert_eq!(fake.count(LIST), asked, "it was not asked");
     // The database behind it is another matter.
-    let upstream = Upstream::new(&fake.config(), fake::policy(Arc::default()), breakers.clone()).unwrap();
+    let upstream = Upstream::new(&fake.config(), fake::policy(Arc::default()), breakers.clone(), fake::metrics()).unwrap();
     assert_eq!(upstream.down().len(), 1);
     let head = upstream.fetch(&upstream.hops[0], Target::Head("sum.example.org"), "test").await;
     assert!(matches!(head, Ok(Reply::Absent(_))));
     *now.lock().unwrap() += Duration::from_secs(1);
     assert_eq!(outcome_of(&fake, &breakers).await.unwrap(), b"v1.0.0\n");
     assert!(upstream.down().is_empty());
+}
+
+#[tokio::test]
+async fn what_goes_out_and_what_comes_of_it_is_counted() {
+    let fake = Fake::start().await;
+    let metrics = crate::observe::metrics::Metrics::new().unwrap();
+    let upstream = Upstream::new(&fake.config(), fake::policy(Arc::default()), Breakers::default(), metrics.upstream.clone()).unwrap();
+    fake.set(LIST, Act::ok("text/plain", "v1.0.0\n"));
+    body(ask(&upstream, ModuleAsk::List).await).await.unwrap();
+    let has = |line: &str| assert!(metrics.text().unwrap().lines().any(|l| l == line), "{line}: {}", metrics.text().unwrap());
+    has("modgate_upstream_breaker_state{upstream=\"modules\"} 0");
+    fake.set(LIST, Act::status(500, "text/plain", ""));
+    for _ in 0..6 {
+        assert!(ask(&upstream, ModuleAsk::List).await.is_err());
+    }
+    has("modgate_upstream_requests_total{outcome=\"found\",upstream=\"modules\"} 1");
+    has("modgate_upstream_requests_total{outcome=\"status\",upstream=\"modules\"} 5");
+    has("modgate_upstream_request_duration_seconds_count{upstream=\"modules\"} 6");
+    has("modgate_upstream_received_bytes_total{upstream=\"modules\"} 7");
+    has("modgate_upstream_breaker_state{upstream=\"modules\"} 2");
+    has("modgate_upstream_breaker_opened_total{upstream=\"modules\"} 1");
+    has("modgate_upstream_breaker_state{upstream=\"sumdb\"} 0");
 }
 
 #[tokio::test]
@@ -174,7 +199,7 @@ async fn what_is_answered_promptly_opens_no_breaker() {
     ] {
         fake.set(LIST, act);
         for _ in 0..6 {
-            let upstream = Upstream::new(&fake.config(), fake::policy(Arc::default()), breakers.clone()).unwrap();
+            let upstream = Upstream::new(&fake.config(), fake::policy(Arc::default()), breakers.clone(), fake::metrics()).unwrap();
             assert!(!matches!(ask(&upstream, ModuleAsk::List).await, Err(UpstreamError::Down(_))));
         }
     }
@@ -352,12 +377,12 @@ async fn a_certificate_is_trusted_by_ca_file_alone_and_a_file_without_one_stops_
     let config = trusting(url, &ca);
     let plain = config::Upstream { ca_file: None, ..config.clone() };
     // Where the platform has no roots, https without ca_file cannot even begin.
-    if let Ok(upstream) = Upstream::new(&plain, fake::policy(Arc::default()), Breakers::default()) {
+    if let Ok(upstream) = Upstream::new(&plain, fake::policy(Arc::default()), Breakers::default(), fake::metrics()) {
         assert!(matches!(ask(&upstream, ModuleAsk::List).await, Err(UpstreamError::Failed { .. })));
         assert_eq!(serving.join().unwrap(), None);
     }
     std::fs::write(ca.path(), "no PEM").unwrap();
-    let error = Upstream::new(&config, fake::policy(Arc::default()), Breakers::default()).err().unwrap();
+    let error = Upstream::new(&config, fake::policy(Arc::default()), Breakers::default(), fake::metrics()).err().unwrap();
     assert!(matches!(&error, SetupError::CaFile { path, .. } if path == ca.path()), "{error}");
 }
 

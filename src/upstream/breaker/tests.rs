@@ -11,7 +11,7 @@ impl World {
         let now = Arc::new(Mutex::new(Instant::now()));
         let clock = Arc::clone(&now);
         let breakers = Breakers::by(Arc::new(move || *clock.lock().unwrap()));
-        Self { breaker: breakers.of(&"https://a.example/x".parse().unwrap(), Side::Modules), now }
+        Self { breaker: breakers.of(&"https://a.example/x".parse().unwrap(), UpstreamRole::Modules), now }
     }
 
     fn pass(&self, by: Duration) {
@@ -56,7 +56,7 @@ fn it_opens_after_failures_in_a_row_and_not_before() {
     assert!(!world.refuses());
     world.fail();
     let down = world.breaker.admit().err().unwrap();
-    assert_eq!((down.host.as_str(), down.side, down.why.as_str()), ("a.example", Side::Modules, "a.example answered 503"));
+    assert_eq!((down.host.as_str(), down.role, down.why.as_str()), ("a.example", UpstreamRole::Modules, "a.example answered 503"));
     let told = Down { since: SystemTime::UNIX_EPOCH, ..down }.to_string();
     assert_eq!(told, "a.example is down since 1970-01-01T00:00:00Z and was not asked (a.example answered 503)");
 }
@@ -135,12 +135,15 @@ fn a_wish_to_be_left_alone_is_heeded_at_once_up_to_a_bound() {
 #[test]
 fn each_proxy_and_each_side_of_it_has_its_own_and_keeps_it() {
     let breakers = Breakers::default();
-    let of = |url: &str, side| breakers.clone().of(&url.parse().unwrap(), side);
-    let one = of("https://a.example", Side::Modules);
+    let of = |url: &str, role| breakers.clone().of(&url.parse().unwrap(), role);
+    let one = of("https://a.example", UpstreamRole::Modules);
     (0..FAILURES).for_each(|_| one.admit().unwrap_or_else(|down| panic!("{down}")).settle(badly(None)));
-    assert!(of("https://a.example", Side::Modules).down().is_some(), "the same, whoever asks for it");
-    for (url, side) in [("https://a.example", Side::Database), ("https://a.example/x", Side::Modules), ("http://a.example", Side::Modules)]
-    {
-        assert!(of(url, side).down().is_none(), "{url} {side:?}");
+    assert!(of("https://a.example", UpstreamRole::Modules).down().is_some(), "the same, whoever asks for it");
+    for (url, role) in [
+        ("https://a.example", UpstreamRole::Sumdb),
+        ("https://a.example/x", UpstreamRole::Modules),
+        ("http://a.example", UpstreamRole::Modules),
+    ] {
+        assert!(of(url, role).down().is_none(), "{url} {role:?}");
     }
 }
