@@ -20,4 +20,5 @@ mod store_heal;
 mod store_power;
 mod support;
 mod tls;
+mod way_out;
 mod xmod;
