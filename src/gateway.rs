@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::access::{Access, AuthError, BaseAccess, Principal};
 use crate::cache::{Absence, Body, Cache, CacheError, CacheStatus, Resolved};
-use crate::config::Config;
+use crate::config::{Config, Miss};
 use crate::egress::{Denied, Policy, miss_text};
 use crate::hosted::{Hosted, PublishRefusal, Publisher, Read, Upload, UploadError, View};
 use crate::module::{ModulePath, OwnerName, Version};
@@ -124,6 +124,7 @@ pub struct Gateway {
     hosted: Hosted,
     cache: Cache,
     sumdb: Proxy,
+    miss: Miss,
     /// host:port of the https address, for the line that tells how to sign in.
     https_authority: Option<String>,
 }
@@ -141,7 +142,7 @@ impl Gateway {
     ) -> Self {
         let hosted = Hosted::new(config, stores, policy.clone(), audit);
         let sumdb = Proxy::new(cache.clone(), config.upstream.sumdb.clone());
-        Self { access, policy, hosted, cache, sumdb, https_authority }
+        Self { access, policy, hosted, cache, sumdb, miss: config.private.miss, https_authority }
     }
 
     /// Who asks. `authorization` is the header as it was sent.
@@ -166,18 +167,24 @@ impl Gateway {
     pub async fn module(&self, base: &Base, path: &ModulePath, ask: &ModuleAsk, who: &Principal, head: bool) -> Result<Answer, Refusal> {
         let owner = self.base(base, who)?;
         let sees = |owner: &OwnerName| self.access.may_read(who, owner);
-        match self.hosted.read(&View { owner, sees: &sees }, path, ask, !head).await? {
+        let view = View { owner, sees: &sees };
+        match self.hosted.read(&view, path, ask, !head).await? {
             Read::Found(answer) => return Ok(Answer { media: ask.media_type(), body: answer.body, cache: None, etag: answer.etag }),
             Read::Missing(text) => return Err(Refusal::Absent(text)),
             Read::NotHosted => {}
         }
         if !self.policy.decide(path).await?.is_public() {
-            return Err(Refusal::Absent(self.miss(path)));
+            return Err(self.miss(&view, path).await);
         }
         match ask {
             ModuleAsk::Alias(_) => Err(Refusal::Absent(format!("{path}: the latest.* files are there for modules hosted here only"))),
             ModuleAsk::NoVersion(query) => Err(Refusal::Absent(format!("{path}@{query}: not a canonical version"))),
-            _ => self.cache.resolve(path, ask, who.text()).await.map_err(|error| self.refuse(error)).and_then(found),
+            _ => match self.cache.resolve(path, ask, who.text()).await {
+                Ok(resolved) => found(resolved),
+                // Published here, or claimed, since it was judged above: from now on it is a miss like any other.
+                Err(CacheError::Denied(denied)) if matches!(*denied, Denied::Private(_)) => Err(self.miss(&view, path).await),
+                Err(error) => Err(self.refuse(error)),
+            },
         }
     }
 
@@ -188,9 +195,7 @@ impl Gateway {
         if let SumdbWhat::Lookup(path, _) = &ask.what
             && !self.policy.decide(path).await?.is_public()
         {
-            return Err(Refusal::Forbidden(format!(
-                "{path} is private: no public checksum database may be asked. go env -w GONOSUMDB=PATTERNS, with your private hosts"
-            )));
+            return Err(private_look_up(path));
         }
         match self.sumdb.resolve(ask, who.text()).await {
             Ok(resolved) => found(resolved),
@@ -245,9 +250,8 @@ impl Gateway {
 
     fn refuse(&self, error: CacheError) -> Refusal {
         match error {
-            // Published here, or claimed, since it was judged above: from now on it is a miss like any other.
             CacheError::Denied(denied) => match &*denied {
-                Denied::Private(verdict) => Refusal::Absent(self.miss(&verdict.path)),
+                Denied::Private(verdict) => private_look_up(&verdict.path),
                 Denied::Store(error) => Refusal::Storage(error.to_string()),
             },
             CacheError::Timeout(error) => Refusal::UpstreamSlow(error.to_string()),
@@ -257,10 +261,27 @@ impl Gateway {
         }
     }
 
-    /// The one line for every private path that is not for this caller: whatever the rule, whatever is hosted.
-    fn miss(&self, path: &ModulePath) -> String {
-        miss_text(path, self.https_authority.as_deref())
+    /// The one answer for every private path that is not for this caller: whatever the rule, whatever is hosted that they do not see.
+    async fn miss(&self, view: &View<'_>, path: &ModulePath) -> Refusal {
+        let text = miss_text(path, self.https_authority.as_deref(), self.policy.holds_unknown_hosts());
+        if self.miss == Miss::NotFound {
+            return Refusal::Absent(text);
+        }
+        // A refusal above or below what they see would keep the go command from it.
+        let shown = |owner: &OwnerName| view.owner.is_none_or(|base| base == owner) && (view.sees)(owner);
+        match self.policy.is_near_visible(path, &shown).await {
+            Ok(true) => Refusal::Absent(text),
+            Ok(false) => Refusal::Forbidden(text),
+            Err(error) => error.into(),
+        }
     }
+}
+
+/// The line that mends the client: a private name must not be asked of a public checksum database.
+fn private_look_up(path: &ModulePath) -> Refusal {
+    Refusal::Forbidden(format!(
+        "{path} is private: no public checksum database may be asked. go env -w GONOSUMDB=PATTERNS, with your private hosts"
+    ))
 }
 
 /// What the cache came to.

@@ -35,6 +35,9 @@ impl Records for Tokens {
     async fn sealed(&self, _: &ModulePath, _: &Version) -> Result<Option<(H1, H1)>, StoreError> {
         unreachable!()
     }
+    async fn make_public(&self, _: &str, _: &str) -> Result<crate::store::MakePublic, StoreError> {
+        unreachable!()
+    }
     async fn release_host(&self, _: &str, _: &str) -> Result<Release, StoreError> {
         unreachable!()
     }

@@ -11,7 +11,7 @@ use crate::egress::{Gate, Policy};
 use crate::observe::audit::Audit;
 use crate::observe::metrics::Metrics;
 use crate::store::{self, DataDir, Embedded, HealReport, Stores};
-use crate::upstream::{self, Upstream};
+use crate::upstream::{self, Breakers, Upstream};
 
 /// The data directory cannot be opened, or settings not be put over it.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +49,7 @@ pub struct Foundation {
     stores: Stores,
     gate: Arc<Gate>,
     stock: Stock,
+    breakers: Breakers,
     audit: Audit,
     metrics: Arc<Metrics>,
 }
@@ -63,27 +64,28 @@ impl Foundation {
         let data = Arc::new(DataDir::open(&config.data_dir)?);
         let (stores, healed) = Embedded::open(&data)?;
         log_healing(&healed);
-        let policy = Arc::new(Policy::new(&config, stores.records.clone()));
+        let audit = Audit::default();
+        let policy = Arc::new(Policy::new(&config, stores.records.clone()).with_audit(audit.clone()));
         let gate = Arc::new(Gate::new(policy.clone()));
         let stock = Stock::open(&data, config.cache.max_size, gate.clone(), stores.records.clone())?;
-        let foundation = Self { stores, gate, stock, audit: Audit::default(), metrics: Arc::new(Metrics::new()?) };
+        let foundation = Self { stores, gate, stock, breakers: Breakers::default(), audit, metrics: Arc::new(Metrics::new()?) };
         let operations = foundation.operations(config, policy)?;
         Ok((foundation, operations))
     }
 
     /// What other settings make of this; not in force yet, and nothing is changed by it. Reads files: not for an async thread.
     pub fn plan(&self, config: Config) -> Result<Operations, SettingsError> {
-        let policy = Arc::new(Policy::new(&config, self.stores.records.clone()));
+        let policy = Arc::new(Policy::new(&config, self.stores.records.clone()).with_audit(self.audit.clone()));
         self.operations(config, policy)
     }
 
     fn operations(&self, config: Config, policy: Arc<Policy>) -> Result<Operations, SettingsError> {
-        let Self { stores, gate, stock, audit, metrics } = self;
+        let Self { stores, gate, stock, breakers, audit, metrics } = self;
         let access = Arc::new(Access::new(&config, stores.records.clone())?);
-        let upstream = Arc::new(Upstream::new(&config.upstream, gate.clone())?);
-        let cache = Cache::new(stock.clone(), &config.cache, upstream);
+        let upstream = Arc::new(Upstream::new(&config.upstream, gate.clone(), breakers.clone(), metrics.upstream.clone())?);
+        let cache = Cache::new(stock.clone(), &config.cache, upstream.clone());
         let (stores, audit, metrics) = (stores.clone(), audit.clone(), metrics.clone());
-        Ok(Operations { config: Arc::new(config), stores, policy, access, cache, audit, metrics })
+        Ok(Operations { config: Arc::new(config), stores, policy, access, upstream, cache, audit, metrics })
     }
 
     /// Puts what was planned in force: from here on its policy alone lets paths leave, for whatever is under way as well.

@@ -27,8 +27,9 @@ use crate::egress::Policy;
 use crate::observe::audit::{Actor, Audit};
 use crate::observe::metrics::Metrics;
 use crate::store::{DataDir, StoreError, Stores};
+use crate::upstream::Upstream;
 
-pub use claims::{ClaimLine, ReleaseAsk, Released};
+pub use claims::{ClaimLine, MakePublicAsk, ReleaseAsk, Released};
 pub use explain::Explain;
 pub use foundation::{Foundation, OpenError, SettingsError};
 pub use tokens::{TokenAsk, TokenLine, TokenMade, TokenRevoke};
@@ -78,7 +79,9 @@ pub struct Operations {
     pub policy: Arc<Policy>,
     /// Who may do what.
     pub access: Arc<Access>,
-    /// What came from upstream.
+    /// The way upstream.
+    pub upstream: Arc<Upstream>,
+    /// What came from there.
     pub cache: Cache,
     /// What was done.
     pub audit: Audit,
@@ -96,6 +99,7 @@ impl Operations {
                 told(self.stores.records.ledger(from, limit.min(PAGE_MAX)).await?)
             }
             "claims" => told(self.claims().await?),
+            "make-public" => told(self.make_public(asked(args)?, actor).await?),
             "release" => told(self.release(asked(args)?, actor).await?),
             "token-create" => told(self.token_create(asked(args)?, actor).await?),
             "tokens" => {

@@ -70,6 +70,12 @@ impl Operations {
             findings.push(format!("{} may leave (rule: {}) though it is {}", opening.path, opening.rule, opening.opened.relation()));
         }
         let index = self.stores.records.hosted_index().await?;
+        for host in index.made_public.keys() {
+            let path = host.parse().map_err(|_| StoreError::Corrupt(format!("{host} is no host")))?;
+            if let Some(verdict) = self.policy.keeps_private(&path).await? {
+                findings.push(format!("{host} was made public, but stays private: rule {}, {}", verdict.rule, verdict.where_));
+            }
+        }
         let gone: BTreeSet<_> = index.hosted.values().filter(|owner| !self.config.owners.contains_key(*owner)).collect();
         for owner in gone {
             findings.push(format!("owner {owner} has hosted modules but is not in the settings: only admins see them"));

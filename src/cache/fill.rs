@@ -128,7 +128,10 @@ impl Inner {
                 Ok(filled) => return Ok(filled),
                 Err(e @ UpstreamError::Denied(_)) => return Err(e.into()),
                 Err(error) => {
-                    tracing::warn!(%asset, %error, "an upstream failed");
+                    // That it is down was told when it went down.
+                    if !matches!(error, UpstreamError::Down(_)) {
+                        tracing::warn!(%asset, %error, "an upstream failed");
+                    }
                     walk.failed(error);
                 }
             }

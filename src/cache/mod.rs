@@ -127,7 +127,8 @@ impl From<UpstreamError> for CacheError {
             UpstreamError::Off => Self::Off,
             UpstreamError::Denied(denied) => Self::Denied(Arc::new(denied)),
             UpstreamError::Timeout { .. } => Self::Timeout(Arc::new(error)),
-            UpstreamError::Status { .. }
+            UpstreamError::Down(_)
+            | UpstreamError::Status { .. }
             | UpstreamError::Failed { .. }
             | UpstreamError::Cut { .. }
             | UpstreamError::Redirect { .. }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::load::Reader;
 use super::problem::quote;
 use super::raw::Raw;
-use super::{Config, Hop, PublicHosts, Source, Sourced, values};
+use super::{Config, Hop, PublicHosts, Source, Sourced, UpstreamAuth, values};
 use crate::module::Pattern;
 
 /// How many of the hosts that a pattern takes in are named.
@@ -18,6 +18,7 @@ pub(super) fn run(config: &Config, r: &mut Reader) {
     off_loopback(config, &listeners, r);
     tls(config, r);
     upstream_is_not_us(config, r);
+    auth(config, r);
     patterns(config, r);
     if config.owners.is_empty() {
         r.warnings.push("no owner is defined ([owners.NAME]): nothing can be published".to_owned());
@@ -113,6 +114,22 @@ fn upstream_is_not_us(config: &Config, r: &mut Reader) {
     if let Some(hop) = config.upstream.goproxy.iter().find(|hop| own(hop)) {
         let found = format!("{}, which is this gateway itself", quote(hop.url.as_str()));
         r.wrong(r.source("upstream.goproxy"), "upstream.goproxy", "other proxies", found, None);
+    }
+}
+
+/// Credentials that nobody is shown, and that everybody on the way can read.
+fn auth(config: &Config, r: &mut Reader) {
+    for UpstreamAuth { url, .. } in &config.upstream.auth {
+        let hops = &config.upstream.goproxy;
+        if !hops.iter().any(|hop| hop.url.origin() == url.origin()) {
+            r.warnings.push(format!("upstream.auth: no proxy of upstream.goproxy is at {url}: nobody is shown these credentials"));
+        }
+        let loopback = url.host_str().is_some_and(|host| {
+            host == "localhost" || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+        });
+        if url.scheme() == "http" && !loopback {
+            r.warnings.push(format!("upstream.auth: {url} is plain http: whoever is on the way reads these credentials"));
+        }
     }
 }
 

@@ -18,6 +18,8 @@ pub(super) enum Kind {
     Count,
     /// Strings, separated by commas.
     List,
+    /// Tables, which the file alone can hold.
+    Tables,
 }
 
 /// One key.
@@ -57,10 +59,15 @@ pub(super) const KEYS: &[Key] = &[
     key("upstream.sumdb", Kind::Text, PUBLIC_SUMDB),
     key("upstream.connect_timeout", Kind::Text, "5s"),
     key("upstream.stall_timeout", Kind::Text, "30s"),
+    key("upstream.proxy", Kind::Text, ""),
+    key("upstream.ca_file", Kind::Text, ""),
+    key("upstream.auth", Kind::Tables, ""),
     key("private.patterns", Kind::List, ""),
     key("private.public", Kind::List, ""),
     key("private.public_hosts", Kind::List, ""),
     key("private.claim_hosts", Kind::Truth, "true"),
+    key("private.unknown_hosts", Kind::Text, "allow"),
+    key("private.miss", Kind::Text, "not-found"),
     key("cache.max_size", Kind::Text, "20GiB"),
     key("cache.fresh", Kind::Text, "1m"),
     key("cache.not_found", Kind::Text, "30s"),
@@ -100,9 +107,10 @@ pub(super) fn is_section(name: &str) -> bool {
     KEYS.iter().any(|key| key.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
 }
 
-/// The environment variable of a key; `None` for owners and users, which are set in the file only.
+/// The environment variable of a key; `None` for tables, owners and users, which are set in the file only.
 pub(super) fn variable(name: &str) -> Option<String> {
-    (!name.contains('*')).then(|| format!("{PREFIX}{}", name.to_ascii_uppercase().replace('.', "__")))
+    let in_file_only = name.contains('*') || find(name).is_some_and(|key| key.kind == Kind::Tables);
+    (!in_file_only).then(|| format!("{PREFIX}{}", name.to_ascii_uppercase().replace('.', "__")))
 }
 
 /// What the environment variables of settings begin with.

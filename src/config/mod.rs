@@ -3,6 +3,7 @@
 //! Nothing is guessed: an unknown key, a value out of its range or a contradiction stops the start, and all of
 //! them are told at once, each with its file, line and key. `keys.rs` holds every key there is.
 
+mod auth;
 mod checks;
 mod hosts;
 mod keys;
@@ -155,6 +156,47 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     /// How long an upstream may send nothing.
     pub stall_timeout: Duration,
+    /// The proxy by which all but loopback is asked; without one the environment says.
+    pub proxy: Option<url::Url>,
+    /// Certificates (PEM) trusted beside the platform's roots.
+    pub ca_file: Option<PathBuf>,
+    /// What is shown to which upstream.
+    pub auth: Vec<UpstreamAuth>,
+}
+
+/// An entry of `upstream.auth`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamAuth {
+    /// Shown to this URL and what lies below it, and to nothing else. In the form of [`Hop::url`].
+    pub url: url::Url,
+    /// What is shown.
+    pub secret: Secret,
+}
+
+/// Where a secret is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Secret {
+    /// HTTP Basic.
+    Password {
+        /// Without a colon.
+        user: String,
+        /// Holds the password.
+        file: PathBuf,
+    },
+    /// A bearer token.
+    Bearer {
+        /// Holds the token.
+        file: PathBuf,
+    },
+}
+
+impl Secret {
+    /// The file that holds it.
+    pub fn file(&self) -> &std::path::Path {
+        match self {
+            Self::Password { file, .. } | Self::Bearer { file } => file,
+        }
+    }
 }
 
 /// One proxy of a GOPROXY list.
@@ -177,6 +219,30 @@ pub struct Private {
     pub hosts: PublicHosts,
     /// Whether the first publish under a host claims it.
     pub claim_hosts: bool,
+    /// What becomes of hosts that nobody knows.
+    pub unknown_hosts: Sourced<UnknownHosts>,
+    /// How a miss is answered.
+    pub miss: Miss,
+}
+
+/// `private.unknown_hosts`: a host is unknown that is not listed, has no known module, and was not made public by an operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownHosts {
+    /// Its paths may leave.
+    Allow,
+    /// They may leave, and that is recorded.
+    Audit,
+    /// They are private.
+    Hold,
+}
+
+/// `private.miss`: what a private path is answered that the caller may not see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Miss {
+    /// 404: the go command goes on to the next proxy.
+    NotFound,
+    /// 403: it stops, but above and below modules that the caller sees.
+    Refuse,
 }
 
 /// `[cache]`

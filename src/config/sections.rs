@@ -10,8 +10,8 @@ use super::password;
 use super::problem::{Wrong, quote};
 use super::raw::Raw;
 use super::{
-    Access, Cache, Config, Limits, Log, LogFormat, Owner, Private, PublicHosts, Server, Source, Sourced, Tls, Upstream, User, Visibility,
-    check_password_hash, upstream, values,
+    Access, Cache, Config, Limits, Log, LogFormat, Miss, Owner, Private, PublicHosts, Server, Source, Sourced, Tls, UnknownHosts, Upstream,
+    User, Visibility, auth, check_password_hash, upstream, values,
 };
 use crate::module::Pattern;
 
@@ -52,14 +52,14 @@ fn truth(r: &mut Reader, key: &str) -> bool {
 }
 
 /// A path; one in the file is relative to the file's folder.
-fn path(Sourced { value, source }: Sourced<String>) -> PathBuf {
+pub(super) fn path(Sourced { value, source }: Sourced<String>) -> PathBuf {
     match &source {
         Source::File(file, _) => file.parent().unwrap_or(Path::new("")).join(value),
         _ => value.into(),
     }
 }
 
-fn path_text(raw: &Raw) -> Result<String, Wrong> {
+pub(super) fn path_text(raw: &Raw) -> Result<String, Wrong> {
     match values::text(raw)? {
         "" => Err(Wrong::expected("a path")),
         text if text.contains('\0') => Err(Wrong::expected("a path without NUL")),
@@ -123,6 +123,9 @@ fn upstream(r: &mut Reader) -> Upstream {
         sumdb: r.or("upstream.sumdb", None, |raw| values::text(raw).and_then(upstream::sumdb)),
         connect_timeout: duration(r, "upstream.connect_timeout", false),
         stall_timeout: duration(r, "upstream.stall_timeout", false),
+        proxy: r.optional("upstream.proxy", upstream::way).map(|proxy| proxy.value),
+        ca_file: r.optional("upstream.ca_file", |text| path_text(&Raw::Text(text.to_owned()))).map(path),
+        auth: auth::read(r),
     }
 }
 
@@ -159,7 +162,15 @@ fn private(r: &mut Reader) -> Private {
         public: r.list("private.public", pattern),
         hosts: known,
         claim_hosts: truth(r, "private.claim_hosts"),
+        unknown_hosts: unknown_hosts(r),
+        miss: r.or("private.miss", Miss::NotFound, |raw| values::word(raw, &[("not-found", Miss::NotFound), ("refuse", Miss::Refuse)])),
     }
+}
+
+fn unknown_hosts(r: &mut Reader) -> Sourced<UnknownHosts> {
+    const WORDS: &[(&str, UnknownHosts)] = &[("allow", UnknownHosts::Allow), ("audit", UnknownHosts::Audit), ("hold", UnknownHosts::Hold)];
+    let set = r.value("private.unknown_hosts", |raw| values::word(raw, WORDS));
+    set.unwrap_or(Sourced { value: UnknownHosts::Hold, source: Source::Default })
 }
 
 fn log(r: &mut Reader) -> Log {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::*;
 
+mod auth;
 mod network;
 mod reference;
 mod reload;

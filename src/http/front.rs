@@ -207,7 +207,11 @@ impl House {
             return response::text(503, "draining\n".to_owned());
         }
         match self.operations.writable().await {
-            Ok(()) => response::text(200, "ready\n".to_owned()),
+            Ok(()) => {
+                let degraded = self.operations.upstream.down().into_iter().map(|down| format!("degraded: upstream {}\n", down.summary()));
+                // An upstream's trouble is none of ours: what is hosted or cached is served.
+                response::text(200, "ready\n".to_owned() + &degraded.collect::<String>())
+            }
             // The detail names files: it is for the log, since probes are open to everyone.
             Err(error) => {
                 let mut reply = response::text(503, "storage is not writable\n".to_owned());

@@ -169,6 +169,15 @@ pub enum Release {
     Hosted,
 }
 
+/// What became of making a host public.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MakePublic {
+    /// It is public, durably, now or before.
+    Public(Rev),
+    /// Publishing claimed it: it is private.
+    Claimed,
+}
+
 /// One hosted version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VersionRecord {
@@ -216,6 +225,17 @@ pub struct Claim {
     pub since_unix: u64,
 }
 
+/// A host that an operator made public.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MadePublic {
+    /// When, in the order of revisions.
+    pub rev: Rev,
+    /// Who.
+    pub by: String,
+    /// When, seconds since 1970.
+    pub since_unix: u64,
+}
+
 /// What is hosted and claimed, as of one revision. Shared, never changed.
 #[derive(Clone, Debug, Default)]
 pub struct HostedIndex {
@@ -227,6 +247,8 @@ pub struct HostedIndex {
     pub tombstones: BTreeMap<ModulePath, OwnerName>,
     /// Claims by host, lower case.
     pub claims: BTreeMap<String, Claim>,
+    /// Hosts that an operator made public, lower case; none of them is claimed.
+    pub made_public: BTreeMap<String, MadePublic>,
     /// Hosts whose claim was released: publishing does not claim them again. Lower case.
     pub released: std::collections::BTreeSet<String>,
 }
@@ -322,7 +344,9 @@ pub trait Records: Send + Sync + 'static {
     async fn seal(&self, record: &VersionRecord) -> Result<Seal, StoreError>;
     /// Whether the version was ever sealed, and its zip's and go.mod's hashes.
     async fn sealed(&self, path: &ModulePath, version: &Version) -> Result<Option<(H1, H1)>, StoreError>;
-    /// Undoes the claim of a host (lower case); it is not claimed again by publishing.
+    /// Makes a host (lower case) public, durably: it is not claimed by publishing, and not unknown.
+    async fn make_public(&self, host: &str, by: &str) -> Result<MakePublic, StoreError>;
+    /// Undoes the claim of a host (lower case), which is not claimed again by publishing; or that it was made public.
     async fn release_host(&self, host: &str, by: &str) -> Result<Release, StoreError>;
     /// Removes a tombstone; its seals stay.
     async fn release_path(&self, path: &ModulePath, by: &str) -> Result<Release, StoreError>;

@@ -157,6 +157,26 @@ fn no_disguise_carries_a_private_name_out() {
 }
 
 #[test]
+fn no_disguise_carries_a_name_at_an_unknown_host_out_where_those_are_held() {
+    let upstream = Upstream::start();
+    upstream.forbid(&["typo.example", "vendor"]);
+    let gateway = Gateway::builder().upstream(&upstream).config(SETTINGS).config("[private]\nunknown_hosts = \"hold\"\n").start();
+    let mut wrong = vec![];
+    for name in ["typo.example/Vendor", "typo.example"] {
+        for (asked, target) in targets(&crate::support::zips::escape(name), upstream.sumdb_name()).into_iter().enumerate() {
+            let method = if asked % 3 == 0 { "HEAD" } else { "GET" };
+            let reply = raw(&gateway, method, &target, "");
+            if !(400..500).contains(&reply.status) {
+                wrong.push(format!("{method} {target}: {}", reply.status));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    // Disguises name other hosts too; nobody knows those either.
+    assert!(upstream.seen().is_empty(), "{:?}", upstream.seen());
+}
+
+#[test]
 fn no_disguise_carries_a_private_name_out_by_a_write_or_a_command() {
     let upstream = Upstream::start();
     let gateway = Gateway::builder().upstream(&upstream).config(SETTINGS).start();

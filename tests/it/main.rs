@@ -23,4 +23,5 @@ mod store_heal;
 mod store_power;
 mod support;
 mod tls;
+mod way_out;
 mod xmod;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use modgate::module::{H1, ModulePath, OwnerName, Version};
 use modgate::store::{
-    BlobId, DataDir, Delete, Embedded, Ledger, NewVersion, Pin, Publish, Release, Rev, Scope, Seal, StoreError, Stores, TokenHash,
-    TokenRecord, VersionRecord,
+    BlobId, DataDir, Delete, Embedded, Ledger, MakePublic, NewVersion, Pin, Publish, Release, Rev, Scope, Seal, StoreError, Stores,
+    TokenHash, TokenRecord, VersionRecord,
 };
 use sha2::{Digest as _, Sha256};
 

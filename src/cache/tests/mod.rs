@@ -116,7 +116,7 @@ impl World {
 
 fn open(data: &Arc<DataDir>, config: &config::Upstream, max_size: u64, records: &Arc<Double>, now: &Arc<Mutex<SystemTime>>) -> Cache {
     let gate = fake::gate(records.clone());
-    let upstream = Arc::new(Upstream::new(config, gate.clone()).unwrap());
+    let upstream = Arc::new(fake::upstream(config, gate.clone()));
     let now = now.clone();
     let clock: Clock = Arc::new(move || *now.lock().unwrap());
     let settings = config::Cache { max_size, fresh: FRESH, not_found: NOT_FOUND };

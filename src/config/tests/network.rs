@@ -19,7 +19,7 @@ fn goproxy_is_read_as_the_go_command_reads_it() {
         ("", "write \\\"off\\\""),
         (",|", "off"),
         ("https://a.example,direct", "never goes to version control"),
-        ("https://u:p4ss@a.example", "not supported"),
+        ("https://u:p4ss@a.example", "upstream.auth"),
         ("https://p4ss@a.example:x", "secret"),
         ("file:///x", "http and https"),
         ("noproxy", "http"),

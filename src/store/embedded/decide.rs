@@ -4,7 +4,7 @@ use super::effects::{View, keys, seal, version};
 use super::event::{Change, Entry, Event, RECORD_FORMAT, StoredVersion};
 use super::paths::Paths;
 use crate::module::{ModulePath, OwnerName, Version};
-use crate::store::{Delete, NewVersion, Publish, Release, Rev, Seal, StoreError, TokenRecord, VersionRecord};
+use crate::store::{Delete, MakePublic, NewVersion, Publish, Release, Rev, Seal, StoreError, TokenRecord, VersionRecord};
 
 /// The moment of a decision.
 pub(super) struct Now<'a> {
@@ -140,6 +140,32 @@ impl Ask for SealVersion {
     }
 }
 
+/// [`crate::store::Records::make_public`]
+pub(super) struct MakeHostPublic {
+    /// Lower case.
+    pub(super) host: String,
+    pub(super) by: String,
+}
+
+impl Ask for MakeHostPublic {
+    type Out = MakePublic;
+
+    fn subject(&self) -> Option<Vec<u8>> {
+        Some(host_subject(&self.host))
+    }
+
+    fn decide(&self, now: &Now<'_>) -> Result<Decision<MakePublic>, StoreError> {
+        if now.paths.is_claimed(&self.host) {
+            return Ok(Decision::Answer(MakePublic::Claimed));
+        }
+        if let Some(made) = now.paths.index().made_public.get(&self.host) {
+            return Ok(Decision::Answer(MakePublic::Public(made.rev)));
+        }
+        let change = Change::MakePublic { host: self.host.clone() };
+        Ok(Decision::Change(now.entry(&self.by, change), MakePublic::Public(now.rev)))
+    }
+}
+
 /// [`crate::store::Records::release_host`]
 pub(super) struct ReleaseHost {
     /// Lower case.
@@ -151,14 +177,18 @@ impl Ask for ReleaseHost {
     type Out = Release;
 
     fn subject(&self) -> Option<Vec<u8>> {
-        Some([b"host ", self.host.as_bytes()].concat())
+        Some(host_subject(&self.host))
     }
 
     fn decide(&self, now: &Now<'_>) -> Result<Decision<Release>, StoreError> {
-        if !now.paths.is_claimed(&self.host) {
+        let host = self.host.clone();
+        let change = if now.paths.is_claimed(&host) {
+            Change::ReleaseHost { host }
+        } else if now.paths.index().made_public.contains_key(&host) {
+            Change::UnmakePublic { host }
+        } else {
             return Ok(Decision::Answer(Release::Absent));
-        }
-        let change = Change::ReleaseHost { host: self.host.clone() };
+        };
         Ok(Decision::Change(now.entry(&self.by, change), Release::Released(now.rev)))
     }
 }
@@ -224,6 +254,10 @@ impl Ask for RevokeToken {
 
 /// The subject of all that is asked about tokens: they are few.
 const TOKENS: &[u8] = b"tokens";
+
+fn host_subject(host: &str) -> Vec<u8> {
+    [b"host ", host.as_bytes()].concat()
+}
 
 fn path_subject(path: &ModulePath) -> Vec<u8> {
     [b"path ", path.as_str().as_bytes()].concat()

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::event::{Change, Event, HeldToken, Sealed, StoredVersion, Tombstone};
 use crate::module::{ModulePath, Version};
-use crate::store::{StoreError, TokenHash, VersionRecord};
+use crate::store::{MadePublic, StoreError, TokenHash, VersionRecord};
 
 /// Keys of the index.
 pub(super) mod keys {
@@ -27,6 +27,8 @@ pub(super) mod keys {
     pub(in crate::store::embedded) const CLAIMS: &[u8] = b"c";
     /// Before every released host's key.
     pub(in crate::store::embedded) const RELEASED: &[u8] = b"r";
+    /// Before the key of every host that was made public.
+    pub(in crate::store::embedded) const MADE_PUBLIC: &[u8] = b"u";
     /// Before every seal's key.
     pub(in crate::store::embedded) const SEALS: &[u8] = b"s";
     /// Before every token's key.
@@ -58,6 +60,10 @@ pub(super) mod keys {
 
     pub(in crate::store::embedded) fn released(host: &str) -> Vec<u8> {
         key(RELEASED, &[host.as_bytes()])
+    }
+
+    pub(in crate::store::embedded) fn made_public(host: &str) -> Vec<u8> {
+        key(MADE_PUBLIC, &[host.as_bytes()])
     }
 
     pub(in crate::store::embedded) fn token(hash: &TokenHash) -> Vec<u8> {
@@ -164,6 +170,11 @@ pub(super) fn effects(event: &Event, view: &dyn View) -> Result<Writes, StoreErr
                 writes.push((keys::claim(host), None));
                 writes.push((keys::released(host), Some(encode(&entry.rev)?)));
             }
+            Change::MakePublic { host } => {
+                let made = MadePublic { rev: entry.rev, by: entry.by.clone(), since_unix: entry.unix };
+                writes.push((keys::made_public(host), Some(encode(&made)?)));
+            }
+            Change::UnmakePublic { host } => writes.push((keys::made_public(host), None)),
             Change::PutToken { token } => {
                 if let Some(before) = view.get(&keys::token_id(&token.id))? {
                     writes.push((keys::token(&decode::<TokenHash>(&before)?), None));

@@ -83,6 +83,10 @@ pub(super) enum Change {
     ReleasePath { path: ModulePath },
     /// A claim is gone, and not made again.
     ReleaseHost { host: String },
+    /// An operator made a host public.
+    MakePublic { host: String },
+    /// That is undone.
+    UnmakePublic { host: String },
     /// A token is valid.
     PutToken { token: TokenRecord },
     /// A token is not valid any more.

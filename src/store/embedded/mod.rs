@@ -29,7 +29,7 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 pub use heal::HealReport;
 
 use self::commit::{Asked, BATCH_MAX, Committer, Op};
-use self::decide::{Ask, DeleteVersion, PutToken, ReleaseHost, ReleasePath, RevokeToken, SealVersion};
+use self::decide::{Ask, DeleteVersion, MakeHostPublic, PutToken, ReleaseHost, ReleasePath, RevokeToken, SealVersion};
 use self::effects::{decode, keys};
 use self::event::HeldToken;
 use self::files::{Files, Pinned};
@@ -37,8 +37,8 @@ use self::heal::Loaded;
 use self::ledger::{Egress, Known, Noted};
 use self::shared::Shared;
 use super::{
-    BlobId, Blobs, DataDir, Delete, Fresh, HostedIndex, HostedModule, KnownModules, Ledger, LedgerLine, NewVersion, OpenError, Pin,
-    Publish, Records, Release, Rev, Seal, Staged, StoreError, Stores, TokenHash, TokenRecord, VersionRecord,
+    BlobId, Blobs, DataDir, Delete, Fresh, HostedIndex, HostedModule, KnownModules, Ledger, LedgerLine, MakePublic, NewVersion, OpenError,
+    Pin, Publish, Records, Release, Rev, Seal, Staged, StoreError, Stores, TokenHash, TokenRecord, VersionRecord,
 };
 use crate::module::{H1, ModulePath, OwnerName, Version};
 
@@ -170,6 +170,10 @@ impl Records for Embedded {
 
     async fn release_host(&self, host: &str, by: &str) -> Result<Release, StoreError> {
         self.ask(ReleaseHost { host: host.to_ascii_lowercase(), by: by.to_owned() }, Vec::new()).await
+    }
+
+    async fn make_public(&self, host: &str, by: &str) -> Result<MakePublic, StoreError> {
+        self.ask(MakeHostPublic { host: host.to_ascii_lowercase(), by: by.to_owned() }, Vec::new()).await
     }
 
     async fn release_path(&self, path: &ModulePath, by: &str) -> Result<Release, StoreError> {

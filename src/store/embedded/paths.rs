@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::effects::{View, decode, keys};
 use super::event::{Change, Event, HeldClaim, StoredVersion, Tombstone};
 use crate::module::{ModulePath, OwnerName};
-use crate::store::{HostedIndex, Rev, StoreError};
+use crate::store::{HostedIndex, MadePublic, Rev, StoreError};
 
 /// The working copy of the [`HostedIndex`], and what decisions need beside it.
 #[derive(Default)]
@@ -35,6 +35,11 @@ impl Paths {
         while let Some((key, value)) = view.next(&from, keys::CLAIMS)? {
             let held: HeldClaim = decode(&value)?;
             index.claims.insert(held.host, held.claim);
+            from = after(&key);
+        }
+        let mut from = keys::MADE_PUBLIC.to_vec();
+        while let Some((key, value)) = view.next(&from, keys::MADE_PUBLIC)? {
+            index.made_public.insert(text(&key)?.to_owned(), decode(&value)?);
             from = after(&key);
         }
         let mut from = keys::RELEASED.to_vec();
@@ -91,6 +96,15 @@ impl Paths {
                     index.released.insert(host.clone());
                     return Ok(());
                 }
+                Change::MakePublic { host } => {
+                    let made = MadePublic { rev: entry.rev, by: entry.by.clone(), since_unix: entry.unix };
+                    index.made_public.insert(host.clone(), made);
+                    return Ok(());
+                }
+                Change::UnmakePublic { host } => {
+                    index.made_public.remove(host);
+                    return Ok(());
+                }
                 Change::Seal { .. } | Change::PutToken { .. } | Change::RevokeToken { .. } => return Ok(()),
             },
         };
@@ -111,7 +125,8 @@ impl Paths {
 
     /// Whether a publish under this host may claim it.
     pub(super) fn claimable(&self, host: &str) -> bool {
-        !self.index.claims.contains_key(host) && !self.index.released.contains(host)
+        let Self { index, .. } = self;
+        !index.claims.contains_key(host) && !index.released.contains(host) && !index.made_public.contains_key(host)
     }
 
     /// Hosts that are claimed.

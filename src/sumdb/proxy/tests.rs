@@ -6,7 +6,6 @@ use crate::cache::{Body, CacheStatus, Stock};
 use crate::config;
 use crate::store::DataDir;
 use crate::store::double::Double;
-use crate::upstream::Upstream;
 use crate::upstream::fake::{self, Act, Fake};
 
 const NAME: &str = "sum.example.org";
@@ -47,7 +46,7 @@ impl World {
 
 fn proxy(data: &Arc<DataDir>, config: &config::Upstream, records: &Arc<Double>) -> Proxy {
     let gate = fake::gate(records.clone());
-    let upstream = Arc::new(Upstream::new(config, gate.clone()).unwrap());
+    let upstream = Arc::new(fake::upstream(config, gate.clone()));
     let settings = config::Cache { max_size: 1 << 20, fresh: Duration::from_secs(60), not_found: Duration::from_secs(60) };
     let stock = Stock::open(data, settings.max_size, gate, records.clone()).unwrap();
     Proxy::new(Cache::new(stock, &settings, upstream), config.sumdb.clone())
