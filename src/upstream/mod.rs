@@ -161,7 +161,7 @@ pub(crate) struct Incoming {
     host: String,
     stall: Duration,
     role: UpstreamRole,
-    metrics: UpstreamMetrics,
+    metrics: Arc<UpstreamMetrics>,
     /// Its length in bytes, where the upstream told; it is held to it.
     pub(crate) len: Option<u64>,
 }
@@ -217,7 +217,7 @@ pub struct Upstream {
     clients: Clients,
     credentials: Credentials,
     breakers: Breakers,
-    metrics: UpstreamMetrics,
+    metrics: Arc<UpstreamMetrics>,
     gate: Arc<Gate>,
     head_timeout: Duration,
     stall: Duration,
@@ -239,7 +239,7 @@ impl Upstream {
             clients: Clients::new(config)?,
             credentials: Credentials::read(&config.auth)?,
             breakers,
-            metrics,
+            metrics: Arc::new(metrics),
             gate,
             // Connecting counts into the time to the head, and may take its own time.
             head_timeout: config.connect_timeout.max(config.stall_timeout),
