@@ -3,6 +3,7 @@
 //!
 //! Arguments and answers are JSON values, so that all three ways are one.
 
+mod cache;
 mod claims;
 mod explain;
 mod names;
@@ -26,6 +27,7 @@ use crate::observe::metrics::Metrics;
 use crate::store::{DataDir, Embedded, HealReport, StoreError, Stores};
 use crate::upstream::Upstream;
 
+pub use cache::{GcAsk, GcDone, GcLine, PurgeAsk, PurgeDone};
 pub use claims::{ClaimLine, ReleaseAsk, Released};
 pub use explain::Explain;
 pub use tokens::{TokenAsk, TokenLine, TokenMade, TokenRevoke};
@@ -144,6 +146,8 @@ impl Operations {
                 }
                 told(())
             }
+            "purge" => told(self.purge(asked(args)?).await?),
+            "gc" => told(self.gc(asked(args)?).await?),
             "verify" => told(self.verify().await?),
             "findings" => told(self.findings().await?),
             _ => Err(OperationError::Absent(format!("there is no command {command}"))),

@@ -12,10 +12,12 @@ pub mod body;
 mod fill;
 mod index;
 mod judge;
+mod last_copy;
 mod memo;
 mod passing;
 mod place;
 mod shelf;
+mod sweep;
 mod verify;
 #[cfg(test)]
 mod tests;
@@ -24,19 +26,21 @@ use std::fmt;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
-pub use body::Body;
+pub use body::{Body, OpenFile};
 pub use index::Usage;
+pub use sweep::{Garbage, GcReport, Purged, Swept};
 pub use verify::{Finding, Verified};
 
 use crate::config;
 use crate::egress::{Denied, Policy};
-use crate::module::ModulePath;
 use crate::module::version::escape_query;
+use crate::module::{ModulePath, Version};
 use crate::protocol::ModuleAsk;
 use crate::store::{DataDir, Records};
 use crate::upstream::{self, Upstream, UpstreamError};
 
 use fill::{Filled, Flights};
+use index::Bounds;
 pub(crate) use place::Asset;
 use shelf::{Content, Kept, NotKept, Shelf};
 
@@ -167,9 +171,10 @@ pub struct Cache {
 }
 
 struct Inner {
+    // Dropped before the data directory: it writes down what it knows.
+    shelf: Arc<Shelf>,
     /// Keeps other processes out.
     _data: Arc<DataDir>,
-    shelf: Arc<Shelf>,
     upstream: Arc<Upstream>,
     policy: Arc<Policy>,
     records: Arc<dyn Records>,
@@ -180,8 +185,9 @@ struct Inner {
 }
 
 impl Cache {
-    /// Opens the cache in a data directory: reads what is there, evicts what is over the bound, and removes what was
-    /// being filled when the last process ended. Blocks on the disk. A directory has one cache at a time.
+    /// Opens the cache in a data directory, and removes what was being filled when the last process ended. Returns at once:
+    /// how much is there is found out meanwhile, and evicted what is over the bound. Blocks on the disk. A directory has one
+    /// cache at a time.
     ///
     /// # Errors
     ///
@@ -204,11 +210,12 @@ impl Cache {
         records: Arc<dyn Records>,
         clock: Clock,
     ) -> Result<Self, OpenError> {
-        let shelf = Shelf::open(&data.cache(), &data.tmp().join(TMP_DIR), data.disk().clone(), config.max_size)
+        let bounds = Bounds { bytes_max: config.max_size, free_min: config.min_free };
+        let shelf = Shelf::open(&data.cache(), &data.index(), &data.tmp().join(TMP_DIR), data.disk().clone(), bounds)
             .map_err(|source| OpenError { dir: data.root().display().to_string(), source })?;
         let inner = Inner {
-            _data: data.clone(),
             shelf: Arc::new(shelf),
+            _data: data.clone(),
             upstream,
             policy,
             records,
@@ -271,9 +278,31 @@ impl Cache {
         }
     }
 
+    /// Ends all writing: what comes from now on passes through. What is known of the files is written down, so that the
+    /// next start need not look at each. Done when the last clone is dropped, too. Blocks on the disk.
+    pub fn close(&self) {
+        self.inner.shelf.upkeep.close();
+    }
+
     /// How much is there.
     pub fn usage(&self) -> Usage {
         self.inner.shelf.index.usage()
+    }
+
+    /// Drops everything that is kept of a module, or of one version of it. That it is known stays. Blocks on the disk, and
+    /// until all files are known.
+    pub fn purge(&self, path: &ModulePath, version: Option<&Version>) -> Purged {
+        self.inner.shelf.purge(path, version)
+    }
+
+    /// What is of no use any more, and what upstream has no more. Blocks as [`Cache::purge`].
+    pub fn gc_report(&self) -> GcReport {
+        self.inner.shelf.gc((self.inner.clock)(), false)
+    }
+
+    /// Removes what is of no use any more, and tells what went. Blocks as [`Cache::purge`].
+    pub fn gc(&self) -> GcReport {
+        self.inner.shelf.gc((self.inner.clock)(), true)
     }
 
     /// Re-reads everything that is kept. What is not as it was written is set aside, and found. Blocks on the disk.

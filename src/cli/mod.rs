@@ -14,9 +14,11 @@ pub mod config;
 pub mod connection;
 pub mod egress;
 pub mod explain;
+pub mod gc;
 pub mod healthcheck;
 mod out;
 pub mod password;
+pub mod refresh;
 mod samples;
 pub mod serve;
 pub mod token;
@@ -71,6 +73,10 @@ enum Command {
     Token(token::Command),
     /// Hash a password for the settings file
     Password,
+    /// Drop what is cached of a module
+    Refresh(refresh::Options),
+    /// List, or remove, what is of no use any more
+    Gc(gc::Options),
     /// Re-hash everything that is kept
     Verify(verify::Options),
     /// Succeed if the server answers and its storage is writable
@@ -122,6 +128,8 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Claim(command) => connected(global, async |server| claim::run(server, command).await),
         Command::Token(command) => connected(global, async |server| token::run(server, command).await),
         Command::Password => password::run(),
+        Command::Refresh(options) => connected(global, async |server| refresh::run(server, options).await),
+        Command::Gc(options) => connected(global, async |server| gc::run(server, options).await),
         Command::Verify(options) => connected(global, async |server| verify::run(server, options).await),
         Command::Healthcheck => healthcheck::run(global),
     }

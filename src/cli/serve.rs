@@ -94,6 +94,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         Drained::Whole => tracing::info!("drained"),
         Drained::Cut => tracing::warn!("requests were cut: they had not ended within server.drain"),
     }
+    // Not left to the last clone: a fill that nobody waits for any more may still hold one when the process ends.
+    tokio::task::spawn_blocking(move || operations.cache.close()).await?;
     Ok(())
 }
 

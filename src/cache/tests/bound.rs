@@ -100,15 +100,58 @@ async fn the_oldest_use_goes_first() {
 }
 
 #[tokio::test]
-async fn what_is_being_read_may_be_evicted() {
+async fn what_is_being_read_is_not_evicted_while_others_can_go() {
+    let world = World::with(350_000).await;
+    for version in ["v1.0.0", "v1.1.0", "v1.2.0"] {
+        set_zip(&world, version, 100_000);
+        world.get(&zip(version)).await.unwrap();
+    }
+    let reading = world.ask(&zip("v1.0.0")).await.unwrap();
+    for version in ["v1.1.0", "v1.2.0"] {
+        world.get(&zip(version)).await.unwrap();
+    }
+    for version in ["v1.3.0", "v1.4.0", "v1.5.0"] {
+        set_zip(&world, version, 100_000);
+        assert_eq!(world.get(&zip(version)).await.unwrap().0, CacheStatus::Miss);
+        assert!(world.file("download/example.com/m/@v/v1.0.0.zip").exists());
+    }
+    drop(reading);
+    for version in ["v1.6.0", "v1.7.0", "v1.8.0"] {
+        set_zip(&world, version, 100_000);
+        world.get(&zip(version)).await.unwrap();
+    }
+    assert!(!world.file("download/example.com/m/@v/v1.0.0.zip").exists());
+}
+
+#[tokio::test]
+async fn what_is_read_without_a_name_counts_until_the_last_reader_lets_go() {
     let world = World::with(150_000).await;
     let body = set_zip(&world, "v1.0.0", 100_000);
     world.get(&zip("v1.0.0")).await.unwrap();
-    let reading = world.ask(&zip("v1.0.0")).await.unwrap();
+    let (one, two) = (world.ask(&zip("v1.0.0")).await.unwrap(), world.ask(&zip("v1.0.0")).await.unwrap());
+    world.cache.inner.shelf.index.remove("download/example.com/m/@v/v1.0.0.zip").unwrap();
+    assert_eq!(world.disk_bytes(), 0);
+    assert!(world.cache.usage().bytes > 100_000 && world.cache.usage().entries == 0);
+    // There is no room as long as its blocks are taken.
     set_zip(&world, "v1.1.0", 100_000);
-    world.get(&zip("v1.1.0")).await.unwrap();
-    assert!(!world.file("download/example.com/m/@v/v1.0.0.zip").exists());
-    assert_eq!(read_or_panic_at_once(reading).await.unwrap().1, body);
+    assert_eq!(world.get(&zip("v1.1.0")).await.unwrap().0, CacheStatus::Bypass);
+    assert_eq!(read_or_panic_at_once(one).await.unwrap().1, body);
+    assert_eq!(world.get(&zip("v1.1.0")).await.unwrap().0, CacheStatus::Bypass);
+    assert_eq!(read_or_panic_at_once(two).await.unwrap().1, body);
+    assert_eq!(world.get(&zip("v1.1.0")).await.unwrap().0, CacheStatus::Miss);
+    assert_eq!(world.cache.usage().bytes, world.disk_bytes());
+}
+
+#[tokio::test]
+async fn a_zip_that_could_not_be_kept_counts_until_its_reader_lets_go() {
+    let world = World::with(150_000).await;
+    set_zip(&world, "v1.0.0", 100_000);
+    world.fail(Step::Rename, "v1.0.0.zip");
+    let reading = world.ask(&zip("v1.0.0")).await.unwrap();
+    assert_eq!(world.disk_bytes(), 0);
+    assert!(world.cache.usage().bytes > 100_000);
+    drop(reading);
+    assert_eq!(world.cache.usage().bytes, 0);
 }
 
 #[tokio::test]

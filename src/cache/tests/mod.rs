@@ -71,9 +71,21 @@ impl World {
         Self { dir, fake, records, now, faulty, data, cache }
     }
 
-    /// The process ends and another one starts, with these upstreams.
+    /// The process ends and another one starts, with these upstreams, and knows all its files.
     fn restart(&mut self, config: &config::Upstream, max_size: u64) {
+        self.cache.close();
+        self.start(config, max_size);
+    }
+
+    /// The process is killed and another one starts, and knows all its files.
+    fn restart_after_kill(&mut self, config: &config::Upstream, max_size: u64) {
+        self.cache.inner.shelf.upkeep.kill();
+        self.start(config, max_size);
+    }
+
+    fn start(&mut self, config: &config::Upstream, max_size: u64) {
         self.cache = open(&self.data, config, max_size, &self.records, &self.now);
+        self.cache.inner.shelf.index.wait_complete();
     }
 
     fn pass(&self, time: Duration) {
@@ -119,7 +131,7 @@ fn open(data: &Arc<DataDir>, config: &config::Upstream, max_size: u64, records: 
     let upstream = Arc::new(Upstream::new(config, policy.clone()).unwrap());
     let now = now.clone();
     let clock: Clock = Arc::new(move || *now.lock().unwrap());
-    let settings = config::Cache { max_size, fresh: FRESH, not_found: NOT_FOUND };
+    let settings = config::Cache { max_size, min_free: 0, fresh: FRESH, not_found: NOT_FOUND };
     Cache::open_with(data, &settings, upstream, policy, records.clone(), clock).unwrap()
 }
 

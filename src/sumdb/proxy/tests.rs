@@ -48,7 +48,7 @@ impl World {
 fn proxy(data: &Arc<DataDir>, config: &config::Upstream, records: &Arc<Double>) -> Proxy {
     let policy = fake::policy(records.clone());
     let upstream = Arc::new(Upstream::new(config, policy.clone()).unwrap());
-    let settings = config::Cache { max_size: 1 << 20, fresh: Duration::from_secs(60), not_found: Duration::from_secs(60) };
+    let settings = config::Cache { max_size: 1 << 20, min_free: 0, fresh: Duration::from_secs(60), not_found: Duration::from_secs(60) };
     Proxy::new(Cache::open(data, &settings, upstream, policy, records.clone()).unwrap(), config.sumdb.clone())
 }
 
