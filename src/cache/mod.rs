@@ -10,7 +10,8 @@
 
 pub mod body;
 mod fill;
-mod index;
+#[doc(hidden)] // For the bench alone.
+pub mod index;
 mod judge;
 mod last_copy;
 mod memo;

@@ -223,7 +223,7 @@ impl Shelf {
 
 /// Gives a synced file its name, durably, and makes the folder that it lies in. An empty folder may be removed at any
 /// moment until then.
-fn place(disk: &Disk, tmp: &Path, to: &Path) -> Result<(), DurableError> {
+pub(super) fn place(disk: &Disk, tmp: &Path, to: &Path) -> Result<(), DurableError> {
     let mut tries = 0;
     loop {
         let placed = to.parent().map_or(Ok(()), |dir| disk.create_dirs(dir)).and_then(|()| disk.rename(tmp, to));

@@ -38,11 +38,11 @@ use crate::durable::Disk;
 
 use ledger::Ledger;
 use recency::Recency;
-pub(crate) use reservation::{Lease, Reservation};
+pub use reservation::{Lease, Reservation};
 use room::FreeSpace;
 use shard::{Shard, SlotId};
 use state::State;
-pub(super) use upkeep::Upkeep;
+pub use upkeep::Upkeep;
 
 /// Where corrupt files go.
 pub(crate) const ASIDE: &str = "aside";
@@ -51,15 +51,15 @@ const SHARDS: usize = 16;
 
 /// How much may be kept.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Bounds {
+pub struct Bounds {
     /// All files together, bytes.
-    pub(crate) bytes_max: u64,
+    pub bytes_max: u64,
     /// The file system keeps so much free, bytes.
-    pub(crate) free_min: u64,
+    pub free_min: u64,
 }
 
 /// The index. A key is a file's path relative to the root, with `/`.
-pub(crate) struct Index {
+pub struct Index {
     root: PathBuf,
     disk: Disk,
     shards: Vec<ShardCell>,
@@ -134,7 +134,7 @@ impl Index {
     /// # Errors
     ///
     /// A folder cannot be made or read.
-    pub(crate) fn open(root: &Path, folder: &Path, disk: Disk, bounds: Bounds) -> io::Result<Self> {
+    pub fn open(root: &Path, folder: &Path, disk: Disk, bounds: Bounds) -> io::Result<Self> {
         let state = State::open(folder, &disk)?;
         let is_empty = fs::read_dir(root)?.next().is_none();
         let unseen = match state.ceiling() {
@@ -191,13 +191,13 @@ impl Index {
     }
 
     /// Where the file of a key lies.
-    pub(crate) fn path(&self, key: &str) -> PathBuf {
+    pub fn path(&self, key: &str) -> PathBuf {
         self.root.join(key)
     }
 
     /// If the key is there: its file, kept from eviction while the lease lives; it counts as used now. Blocks on the
     /// disk while the index is being loaded.
-    pub(crate) fn lease(self: &Arc<Self>, key: &str) -> Option<Lease> {
+    pub fn lease(self: &Arc<Self>, key: &str) -> Option<Lease> {
         let known = self.lease_known(key);
         if known.is_some() || self.is_complete() {
             return known;
@@ -260,7 +260,7 @@ impl Index {
     }
 
     /// How much is there.
-    pub(crate) fn usage(&self) -> Usage {
+    pub fn usage(&self) -> Usage {
         let last_copies = self.shards.iter().map(|cell| cell.lock().shard.last_copies()).sum();
         let (entries, bytes, bytes_max) = {
             let ledger = self.ledger();
@@ -285,7 +285,7 @@ impl Index {
     }
 
     /// Waits until it knows every file, or is being closed.
-    pub(crate) fn wait_complete(&self) {
+    pub fn wait_complete(&self) {
         let mut loaded = lock(&self.loaded);
         while !*loaded && !self.is_stopping() {
             loaded = self.loading_ended.wait(loaded).unwrap_or_else(PoisonError::into_inner);

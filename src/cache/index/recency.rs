@@ -50,8 +50,9 @@ impl Recency {
         Ok(())
     }
 
-    fn len(&self) -> u64 {
-        self.journal.as_ref().map_or(0, Journal::len)
+    /// Its length in bytes, if it is open.
+    pub(super) fn journal_len(&self) -> Option<u64> {
+        self.journal.as_ref().map(Journal::len)
     }
 }
 
@@ -95,7 +96,7 @@ impl Index {
             }
         }
         let snapshot_len = self.ledger().entries() * SNAPSHOT_BYTES_PER_ENTRY + FRAME_HEAD_BYTES as u64;
-        if self.is_complete() && recency.len() > snapshot_len.max(LEN_MIN) {
+        if self.is_complete() && recency.journal_len() > Some(snapshot_len.max(LEN_MIN)) {
             self.replace_recency(&mut recency);
         }
     }

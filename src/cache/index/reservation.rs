@@ -9,7 +9,7 @@ use super::ledger::Grant;
 use super::shard::{Entry, SlotId};
 
 /// A file that is read: not evicted, and counted, until this is dropped.
-pub(crate) struct Lease {
+pub struct Lease {
     index: Arc<Index>,
     hash: u64,
     slot: SlotId,
@@ -39,7 +39,7 @@ impl Drop for Lease {
 }
 
 /// Bytes set aside, and room for one entry; given back when dropped.
-pub(crate) struct Reservation {
+pub struct Reservation {
     index: Arc<Index>,
     bytes: u64,
     /// Of these, on the disk.
@@ -51,7 +51,7 @@ pub(crate) struct Reservation {
 impl Index {
     /// Sets bytes aside, making room first. `None`: they do not fit, whatever goes; or the disk has no room; or the
     /// cache is closed. Blocks on the disk.
-    pub(crate) fn reserve(self: &Arc<Self>, bytes: u64) -> Option<Reservation> {
+    pub fn reserve(self: &Arc<Self>, bytes: u64) -> Option<Reservation> {
         let mut reservation = Reservation { index: self.clone(), bytes: 0, written: 0, entries: 0 };
         reservation.take(bytes, 1).then_some(reservation)
     }

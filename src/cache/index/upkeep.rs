@@ -16,7 +16,7 @@ use super::{Index, lock};
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// The threads. Dropped, or closed, they end and the index is written down.
-pub(crate) struct Upkeep {
+pub struct Upkeep {
     index: Arc<Index>,
     running: Mutex<Option<Running>>,
 }
@@ -34,7 +34,7 @@ impl Upkeep {
     /// # Errors
     ///
     /// There are no threads left.
-    pub(crate) fn start(index: Arc<Index>) -> io::Result<Self> {
+    pub fn start(index: Arc<Index>) -> io::Result<Self> {
         let (end, ended) = mpsc::channel::<()>();
         let loading = thread::Builder::new().name("cache-load".to_owned()).spawn({
             let index = index.clone();
@@ -73,7 +73,7 @@ impl Upkeep {
 
     /// Ends the cache's writing: nothing is added from now on, what is added this moment is waited for, and the index is
     /// written down for the next start. What is being read goes on. Blocks on the disk; a second call does nothing.
-    pub(crate) fn close(&self) {
+    pub fn close(&self) {
         if !self.end() {
             return;
         }
