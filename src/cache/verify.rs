@@ -42,7 +42,7 @@ impl Shelf {
         for key in self.index.keys(|key| !key.starts_with(ASIDE)) {
             match self.check(&key) {
                 Ok(true) => verified.good += 1,
-                Ok(false) => {}
+                Ok(false) => self.index.forget_if_gone(&key),
                 Err(text) => {
                     self.index.set_aside(&key);
                     verified.findings.push(Finding { file: key, text });

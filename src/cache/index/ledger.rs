@@ -65,6 +65,11 @@ impl Ledger {
         self.unwritten
     }
 
+    /// Bytes that may be there and were not come across.
+    pub(super) fn unseen(&self) -> u64 {
+        self.unseen
+    }
+
     /// What evicting everything might free, bytes.
     pub(super) fn evictable(&self) -> u64 {
         self.used - self.reserved - self.unseen

@@ -75,7 +75,7 @@ pub struct Index {
     open: RwLock<bool>,
     loaded: Mutex<bool>,
     loading_ended: Condvar,
-    /// Whether the state says that the snapshot is all there is.
+    /// Whether the state says that the snapshot is all there is, and nobody emptied the cache since.
     trusted: bool,
     /// A copy of `loaded`, for look-ups.
     complete: AtomicBool,
@@ -143,8 +143,8 @@ impl Index {
             // Whatever there is, it must not become more.
             None => bounds.bytes_max,
         };
-        let trusted = state.clean().is_some();
-        let ceiling = if trusted { 0 } else { state.ceiling().unwrap_or(0) };
+        let ceiling = if state.clean().is_some() { 0 } else { state.ceiling().unwrap_or(0) };
+        let trusted = state.clean().is_some() && !is_empty;
         let cell = || ShardCell {
             state: Mutex::new(ShardState { shard: Shard::default(), busy: HashSet::new(), gone: HashSet::new() }),
             idle: Condvar::new(),

@@ -78,7 +78,9 @@ impl Upkeep {
             return;
         }
         *self.index.open.write().unwrap_or_else(PoisonError::into_inner) = false;
-        if !self.index.is_complete() || !self.index.differs_from_snapshot() {
+        // What could not be looked at would be counted no more.
+        let knows_all = self.index.is_complete() && self.index.ledger().unseen() == 0;
+        if !knows_all || !self.index.differs_from_snapshot() {
             // The journal is all that there is to add.
             self.index.write_recency();
         } else if let Err(error) = self.index.write_down() {

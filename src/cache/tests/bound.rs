@@ -260,3 +260,69 @@ async fn names_too_long_for_a_file_pass_through() {
     }
     assert_eq!(world.disk_bytes(), 0);
 }
+
+#[tokio::test]
+async fn last_copies_go_last_also_after_a_restart_until_upstream_has_them_again() {
+    let mut world = World::with(350_000).await;
+    for version in ["v1.0.0", "v1.1.0", "v1.2.0"] {
+        set_zip(&world, version, 100_000);
+        world.get(&zip(version)).await.unwrap();
+    }
+    let mod_of = |text| ModuleAsk::Mod(version(text));
+    world.fake.set(&target("@v/v1.0.0.mod"), Act::status(410, "text/plain", "gone"));
+    assert_eq!(world.absence(&mod_of("v1.0.0")).await.code, 410);
+    assert_eq!(world.cache.usage().last_copies, 1);
+    let config = world.fake.config();
+    world.restart(&config, 350_000);
+    for version in ["v1.3.0", "v1.4.0", "v1.5.0", "v1.6.0"] {
+        set_zip(&world, version, 100_000);
+        world.get(&zip(version)).await.unwrap();
+    }
+    let gone = world.cache.gc_report().last_copies;
+    assert_eq!(gone.iter().map(|copy| copy.file.as_str()).collect::<Vec<_>>(), ["download/example.com/m/@v/v1.0.0.zip"]);
+    world.fake.set(&target("@v/v1.0.0.mod"), Act::ok("text/plain", "module example.com/m\n"));
+    world.pass(NOT_FOUND);
+    world.get(&mod_of("v1.0.0")).await.unwrap();
+    assert_eq!(world.cache.usage().last_copies, 0);
+}
+
+#[tokio::test]
+async fn a_list_that_is_gone_makes_all_that_is_kept_of_the_module_last_copies() {
+    let world = World::new().await;
+    for ask in stock(&world.fake) {
+        world.get(&ask).await.unwrap();
+    }
+    world.pass(FRESH);
+    world.fake.set(&target("@v/list"), Act::status(404, "text/plain", "gone"));
+    world.absence(&list()).await;
+    assert_eq!(world.cache.usage().last_copies, 3);
+    world.pass(NOT_FOUND);
+    world.fake.set(&target("@v/list"), Act::ok("text/plain", "v1.1.0\n"));
+    world.get(&list()).await.unwrap();
+    assert_eq!(world.cache.usage().last_copies, 3);
+    world.pass(FRESH);
+    world.fake.set(&target("@v/list"), Act::ok("text/plain", "v1.1.0\nv1.0.0\n"));
+    world.get(&list()).await.unwrap();
+    assert_eq!(world.cache.usage().last_copies, 0);
+}
+
+#[tokio::test]
+async fn garbage_is_what_was_set_aside_and_absences_that_nobody_asked_for_in_a_month() {
+    let world = World::new().await;
+    for ask in stock(&world.fake) {
+        world.get(&ask).await.unwrap();
+    }
+    world.absence(&ModuleAsk::Mod(version("v9.0.0"))).await;
+    std::fs::write(world.file("queries/example.com/m/@v/list"), "torn").unwrap();
+    world.get(&list()).await.unwrap();
+    let month = Duration::from_secs(30 * 24 * 60 * 60);
+    let kinds = || world.cache.gc_report().garbage.iter().map(|(kind, _)| *kind).collect::<Vec<_>>();
+    world.pass(month - Duration::from_millis(1));
+    assert_eq!(kinds(), [Garbage::Damaged]);
+    world.pass(Duration::from_millis(1));
+    assert_eq!(kinds(), [Garbage::Damaged, Garbage::Expired]);
+    let before = world.cache.usage().entries;
+    assert_eq!(world.cache.gc().garbage.len(), 2);
+    assert_eq!((kinds(), world.cache.usage().entries), (vec![], before - 2));
+    assert_eq!(world.cache.usage().bytes, world.disk_bytes());
+}
