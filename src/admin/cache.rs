@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{OperationError, Operations};
 use crate::cache::{Cache, Garbage, GcReport, Swept};
 use crate::module::{ModulePath, Version};
+use crate::observe::audit::{Actor, Event};
 use crate::store::StoreError;
 
 /// Lines of a kind that are told, at most; the rest is counted.
@@ -58,24 +59,25 @@ pub struct GcDone {
 }
 
 impl Operations {
-    pub(super) async fn purge(&self, ask: PurgeAsk) -> Result<PurgeDone, OperationError> {
+    pub(super) async fn purge(&self, ask: PurgeAsk, actor: &Actor) -> Result<PurgeDone, OperationError> {
         let bad = |e: &dyn std::fmt::Display| OperationError::Bad(e.to_string());
         let (path, version) = match ask.module.split_once('@') {
             Some((path, version)) => (path, Some(version.parse::<Version>().map_err(|e| bad(&e))?)),
             None => (ask.module.as_str(), None),
         };
         let path: ModulePath = path.parse().map_err(|e| bad(&e))?;
-        let purged = self.with_cache(move |cache| cache.purge(&path, version.as_ref())).await?;
-        tracing::info!(module = ask.module, files = purged.files, bytes = purged.bytes, "purged");
+        let (of, only) = (path.clone(), version.clone());
+        let purged = self.with_cache(move |cache| cache.purge(&of, only.as_ref())).await?;
+        self.audit.record_durably(actor, &[Event::Purge { path, version, removed: purged.files }]).await;
         Ok(PurgeDone { files: purged.files, bytes: purged.bytes })
     }
 
-    pub(super) async fn gc(&self, ask: GcAsk) -> Result<GcDone, OperationError> {
+    pub(super) async fn gc(&self, ask: GcAsk, actor: &Actor) -> Result<GcDone, OperationError> {
         let GcReport { garbage, last_copies } =
             self.with_cache(move |cache| if ask.force { cache.gc() } else { cache.gc_report() }).await?;
         let (files, bytes) = (garbage.len() as u64, garbage.iter().map(|(_, swept)| swept.bytes).sum());
         if ask.force {
-            tracing::info!(files, bytes, "garbage removed");
+            self.audit.record_durably(actor, &[Event::Gc { removed: files, bytes }]).await;
         }
         let line = |kind: &str, swept: Swept| GcLine { kind: kind.to_owned(), path: swept.file, bytes: swept.bytes };
         let goes = garbage.into_iter().take(LINES_MAX).map(|(kind, swept)| line(kind_name(kind), swept)).collect();

@@ -33,7 +33,7 @@ pub use sweep::{Garbage, GcReport, Purged, Swept};
 pub use verify::{Finding, Verified};
 
 use crate::config;
-use crate::egress::{Denied, Policy};
+use crate::egress::{Denied, Gate};
 use crate::module::version::escape_query;
 use crate::module::{ModulePath, Version};
 use crate::protocol::ModuleAsk;
@@ -165,67 +165,69 @@ pub struct OpenError {
 /// What time it is.
 type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
-/// The cache, and the only way through it to upstream. Cheap to clone.
+/// What is kept and what is being filled, whatever the settings: a process has one for its data directory. Cheap to clone.
 #[derive(Clone)]
-pub struct Cache {
-    inner: Arc<Inner>,
-}
-
-struct Inner {
+pub struct Stock {
     // Dropped before the data directory: it writes down what it knows.
     shelf: Arc<Shelf>,
     /// Keeps other processes out.
     _data: Arc<DataDir>,
-    upstream: Arc<Upstream>,
-    policy: Arc<Policy>,
+    gate: Arc<Gate>,
     records: Arc<dyn Records>,
-    flights: Flights,
-    fresh: Duration,
-    not_found: Duration,
+    flights: Arc<Flights>,
     clock: Clock,
 }
 
-impl Cache {
-    /// Opens the cache in a data directory, and removes what was being filled when the last process ended. Returns at once:
-    /// how much is there is found out meanwhile, and evicted what is over the bound. Blocks on the disk. A directory has one
-    /// cache at a time.
+impl Stock {
+    /// Opens what a data directory has, within the bounds of these settings, and removes what was being filled when the last process
+    /// ended. Returns at once: how much is there is found out meanwhile, and evicted what is over the bound. Blocks on the disk. A
+    /// directory is open once at a time.
     ///
     /// # Errors
     ///
     /// [`OpenError`].
-    pub fn open(
-        data: &Arc<DataDir>,
-        config: &config::Cache,
-        upstream: Arc<Upstream>,
-        policy: Arc<Policy>,
-        records: Arc<dyn Records>,
-    ) -> Result<Self, OpenError> {
-        Self::open_with(data, config, upstream, policy, records, Arc::new(SystemTime::now))
+    pub fn open(data: &Arc<DataDir>, config: &config::Cache, gate: Arc<Gate>, records: Arc<dyn Records>) -> Result<Self, OpenError> {
+        Self::open_at(data, config, gate, records, Arc::new(SystemTime::now))
     }
 
-    fn open_with(
+    fn open_at(
         data: &Arc<DataDir>,
         config: &config::Cache,
-        upstream: Arc<Upstream>,
-        policy: Arc<Policy>,
+        gate: Arc<Gate>,
         records: Arc<dyn Records>,
         clock: Clock,
     ) -> Result<Self, OpenError> {
         let bounds = Bounds { bytes_max: config.max_size, free_min: config.min_free };
         let shelf = Shelf::open(&data.cache(), &data.index(), &data.tmp().join(TMP_DIR), data.disk().clone(), bounds)
             .map_err(|source| OpenError { dir: data.root().display().to_string(), source })?;
-        let inner = Inner {
-            shelf: Arc::new(shelf),
-            _data: data.clone(),
-            upstream,
-            policy,
-            records,
-            flights: Flights::default(),
-            fresh: config.fresh,
-            not_found: config.not_found,
-            clock,
-        };
-        Ok(Self { inner: Arc::new(inner) })
+        Ok(Self { shelf: Arc::new(shelf), _data: data.clone(), gate, records, flights: Arc::default(), clock })
+    }
+
+    /// Ends all writing: what comes from now on passes through. What is known of the files is written down, so that the
+    /// next start need not look at each. Done when the last clone is dropped, too. Blocks on the disk.
+    pub fn close(&self) {
+        self.shelf.upkeep.close();
+    }
+}
+
+/// The stock under one set of settings, and the only way through it to upstream. Cheap to clone.
+#[derive(Clone)]
+pub struct Cache {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    stock: Stock,
+    upstream: Arc<Upstream>,
+    fresh: Duration,
+    not_found: Duration,
+}
+
+impl Cache {
+    /// The stock under these settings. A fill goes on by the way upstream that it began with; whether it may make another attempt is
+    /// for the stock's gate to say. The bounds are not looked at: they are the stock's.
+    pub fn new(stock: Stock, config: &config::Cache, upstream: Arc<Upstream>) -> Self {
+        Self { inner: Arc::new(Inner { stock, upstream, fresh: config.fresh, not_found: config.not_found }) }
     }
 
     /// Answers a question about a public module. `principal`: for whom, as it stands in the egress ledger.
@@ -279,49 +281,43 @@ impl Cache {
         }
     }
 
-    /// Ends all writing: what comes from now on passes through. What is known of the files is written down, so that the
-    /// next start need not look at each. Done when the last clone is dropped, too. Blocks on the disk.
-    pub fn close(&self) {
-        self.inner.shelf.upkeep.close();
-    }
-
     /// How much is there.
     pub fn usage(&self) -> Usage {
-        self.inner.shelf.index.usage()
+        self.inner.stock.shelf.index.usage()
     }
 
     /// Drops everything that is kept of a module, or of one version of it. That it is known stays. Blocks on the disk, and
     /// until all files are known.
     pub fn purge(&self, path: &ModulePath, version: Option<&Version>) -> Purged {
-        self.inner.shelf.purge(path, version)
+        self.inner.stock.shelf.purge(path, version)
     }
 
     /// What is of no use any more, and what upstream has no more. Blocks as [`Cache::purge`].
     pub fn gc_report(&self) -> GcReport {
-        self.inner.shelf.gc((self.inner.clock)(), false)
+        self.inner.stock.shelf.gc((self.inner.stock.clock)(), false)
     }
 
     /// Removes what is of no use any more, and tells what went. Blocks as [`Cache::purge`].
     pub fn gc(&self) -> GcReport {
-        self.inner.shelf.gc((self.inner.clock)(), true)
+        self.inner.stock.shelf.gc((self.inner.stock.clock)(), true)
     }
 
     /// Re-reads everything that is kept. What is not as it was written is set aside, and found. Blocks on the disk.
     pub fn verify(&self) -> Verified {
-        self.inner.shelf.verify()
+        self.inner.stock.shelf.verify()
     }
 }
 
 impl Inner {
     async fn look_up(&self, asset: &Asset) -> Option<(Kept, bool)> {
-        let (shelf, asset, now) = (self.shelf.clone(), asset.clone(), (self.clock)());
+        let (shelf, asset, now) = (self.stock.shelf.clone(), asset.clone(), (self.stock.clock)());
         let (fresh, not_found) = (self.fresh, self.not_found);
         let looked = tokio::task::spawn_blocking(move || shelf.look_up(&asset, now, fresh, not_found)).await;
         looked.unwrap_or_default()
     }
 
     async fn on_disk<T: Send + 'static>(&self, run: impl FnOnce(&Shelf) -> Result<T, NotKept> + Send + 'static) -> Result<T, NotKept> {
-        let shelf = self.shelf.clone();
+        let shelf = self.stock.shelf.clone();
         tokio::task::spawn_blocking(move || run(&shelf)).await.unwrap_or(Err(NotKept::Broken))
     }
 }

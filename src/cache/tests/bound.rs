@@ -129,7 +129,7 @@ async fn what_is_read_without_a_name_counts_until_the_last_reader_lets_go() {
     let body = set_zip(&world, "v1.0.0", 100_000);
     world.get(&zip("v1.0.0")).await.unwrap();
     let (one, two) = (world.ask(&zip("v1.0.0")).await.unwrap(), world.ask(&zip("v1.0.0")).await.unwrap());
-    world.cache.inner.shelf.index.remove("download/example.com/m/@v/v1.0.0.zip").unwrap();
+    world.cache.inner.stock.shelf.index.remove("download/example.com/m/@v/v1.0.0.zip").unwrap();
     assert_eq!(world.disk_bytes(), 0);
     assert!(world.cache.usage().bytes > 100_000 && world.cache.usage().entries == 0);
     // There is no room as long as its blocks are taken.

@@ -73,19 +73,19 @@ impl World {
 
     /// The process ends and another one starts, with these upstreams, and knows all its files.
     fn restart(&mut self, config: &config::Upstream, max_size: u64) {
-        self.cache.close();
+        self.cache.inner.stock.close();
         self.start(config, max_size);
     }
 
     /// The process is killed and another one starts, and knows all its files.
     fn restart_after_kill(&mut self, config: &config::Upstream, max_size: u64) {
-        self.cache.inner.shelf.upkeep.kill();
+        self.cache.inner.stock.shelf.upkeep.kill();
         self.start(config, max_size);
     }
 
     fn start(&mut self, config: &config::Upstream, max_size: u64) {
         self.cache = open(&self.data, config, max_size, &self.records, &self.now);
-        self.cache.inner.shelf.index.wait_complete();
+        self.cache.inner.stock.shelf.index.wait_complete();
     }
 
     fn pass(&self, time: Duration) {
@@ -127,12 +127,13 @@ impl World {
 }
 
 fn open(data: &Arc<DataDir>, config: &config::Upstream, max_size: u64, records: &Arc<Double>, now: &Arc<Mutex<SystemTime>>) -> Cache {
-    let policy = fake::policy(records.clone());
-    let upstream = Arc::new(Upstream::new(config, policy.clone()).unwrap());
+    let gate = fake::gate(records.clone());
+    let upstream = Arc::new(Upstream::new(config, gate.clone()).unwrap());
     let now = now.clone();
     let clock: Clock = Arc::new(move || *now.lock().unwrap());
     let settings = config::Cache { max_size, min_free: 0, fresh: FRESH, not_found: NOT_FOUND };
-    Cache::open_with(data, &settings, upstream, policy, records.clone(), clock).unwrap()
+    let stock = Stock::open_at(data, &settings, gate, records.clone(), clock).unwrap();
+    Cache::new(stock, &settings, upstream)
 }
 
 async fn read_or_panic_at_once(resolved: Resolved) -> Result<(CacheStatus, Vec<u8>), CacheError> {
