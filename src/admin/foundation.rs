@@ -67,7 +67,7 @@ impl Foundation {
         let audit = Audit::default();
         let policy = Arc::new(Policy::new(&config, stores.records.clone()).with_audit(audit.clone()));
         let gate = Arc::new(Gate::new(policy.clone()));
-        let stock = Stock::open(&data, config.cache.max_size, gate.clone(), stores.records.clone())?;
+        let stock = Stock::open(&data, &config.cache, gate.clone(), stores.records.clone())?;
         let foundation = Self { stores, gate, stock, breakers: Breakers::default(), audit, metrics: Arc::new(Metrics::new()?) };
         let operations = foundation.operations(config, policy)?;
         Ok((foundation, operations))
@@ -88,14 +88,19 @@ impl Foundation {
         Ok(Operations { config: Arc::new(config), stores, policy, access, upstream, cache, audit, metrics })
     }
 
+    /// Writes down what the next start is quicker for knowing; nothing is cached any more from then on. Blocks on the disk.
+    pub fn close(&self) {
+        self.stock.close();
+    }
+
     /// Puts what was planned in force: from here on its policy alone lets paths leave, for whatever is under way as well.
     pub fn enforce(&self, operations: &Operations) {
         self.gate.enforce(operations.policy.clone());
     }
 
-    /// Brings the cache within another `cache.max_size`. Blocks on the disk.
-    pub fn resize(&self, bytes_max: u64) {
-        self.stock.resize(bytes_max);
+    /// Brings the cache within other bounds. Blocks on the disk.
+    pub fn resize(&self, config: &Config) {
+        self.stock.resize(&config.cache);
     }
 }
 

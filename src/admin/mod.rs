@@ -4,6 +4,7 @@
 //! Arguments and answers are JSON values, so that all three ways are one.
 
 mod backup;
+mod cache;
 mod claims;
 mod explain;
 mod foundation;
@@ -29,6 +30,7 @@ use crate::observe::metrics::Metrics;
 use crate::store::{DataDir, StoreError, Stores};
 use crate::upstream::Upstream;
 
+pub use cache::{GcAsk, GcDone, GcLine, PurgeAsk, PurgeDone};
 pub use claims::{ClaimLine, MakePublicAsk, ReleaseAsk, Released};
 pub use explain::Explain;
 pub use foundation::{Foundation, OpenError, SettingsError};
@@ -110,6 +112,8 @@ impl Operations {
                 self.token_revoke(asked(args)?, actor).await?;
                 told(())
             }
+            "purge" => told(self.purge(asked(args)?, actor).await?),
+            "gc" => told(self.gc(asked(args)?, actor).await?),
             "verify" => told(self.verify(actor).await?),
             "rebuild" => told(self.stores.verify.rebuild().await?),
             "findings" => told(self.findings().await?),

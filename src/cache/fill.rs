@@ -16,6 +16,7 @@ use crate::protocol::{ModuleAsk, SumdbWhat};
 use crate::store::{Records, StoreError};
 use crate::upstream::{Absent, Incoming, Reply, Target, UpstreamError};
 
+use super::body::OpenFile;
 use super::judge;
 use super::passing::Passing;
 use super::place::Asset;
@@ -200,6 +201,7 @@ impl Inner {
         self.note(asset).await?;
         let (asset, body, now) = (asset.clone(), body.clone(), (self.stock.clock)());
         self.on_disk(move |shelf| {
+            shelf.note_presence(&asset, &body);
             let place = asset.place();
             if !asset.is_immutable() {
                 return shelf.keep_memo(place.memo.as_deref(), 200, now, &body);
@@ -226,7 +228,10 @@ impl Inner {
             return false;
         }
         let (asset, absent, now) = (asset.clone(), absent.clone(), (self.stock.clock)());
-        let kept = self.on_disk(move |shelf| shelf.keep_memo(asset.place().memo.as_deref(), absent.status, now, absent.text.as_bytes()));
+        let kept = self.on_disk(move |shelf| {
+            shelf.note_absence(&asset);
+            shelf.keep_memo(asset.place().memo.as_deref(), absent.status, now, absent.text.as_bytes())
+        });
         match kept.await {
             Ok(()) => true,
             Err(why) => {
@@ -278,31 +283,35 @@ impl Inner {
         let broken = |e: String| UpstreamError::Failed { host: incoming.host().to_owned(), reason: format!("cannot check the zip: {e}") };
         let staged = staged.ok_or_else(|| broken("it was not staged".to_owned()))?;
         let len = staged.len();
-        let (file, reader) = staged.reader().and_then(|file| Ok((file, staged.reader()?))).map_err(|e| broken(e.to_string()))?;
+        let reader = staged.reader().map_err(|e| broken(e.to_string()))?;
         let turn = self.stock.flights.hashing.acquire().await;
         let hashed = tokio::task::spawn_blocking(move || hash_zip(reader)).await.map_err(|e| broken(e.to_string()))?;
         drop(turn);
         let h1 = hashed.map_err(|reason| incoming.malformed(format!("not a module zip: {reason}")))?;
-        let kept = Kept::Found { content: Content::File { file: Arc::new(file), from: 0, len }, etag: Some(weak(&h1)) };
-        let stored = match self.keep_staged(asset, staged, h1).await {
-            Ok(()) => true,
-            Err(why) => {
-                tracing::warn!(%asset, %why, "served without being kept");
-                false
-            }
-        };
-        Ok(Filled::Came { kept, stored })
+        let etag = Some(weak(&h1));
+        let (file, kept) = self.keep_staged(asset, staged, h1).await.map_err(|e| broken(e.to_string()))?;
+        if let Err(why) = &kept {
+            tracing::warn!(%asset, %why, "served without being kept");
+        }
+        let content = Content::File { file, from: 0, len };
+        Ok(Filled::Came { kept: Kept::Found { content, etag }, stored: kept.is_ok() })
     }
 
-    async fn keep_staged(&self, asset: &Asset, staged: Staged, h1: H1) -> Result<(), NotKept> {
-        self.note(asset).await?;
-        let place = asset.place();
-        self.on_disk(move |shelf| {
-            shelf.keep_zip(place.file.as_deref(), staged, &h1)?;
-            shelf.forget(place.memo.as_deref());
-            Ok(())
-        })
-        .await
+    /// The zip, open, and why it is not kept if it is not.
+    async fn keep_staged(&self, asset: &Asset, staged: Staged, h1: H1) -> std::io::Result<(OpenFile, Result<(), NotKept>)> {
+        if let Err(why) = self.note(asset).await {
+            return Ok((staged.unkept()?, Err(why)));
+        }
+        let (shelf, asset, place) = (self.stock.shelf.clone(), asset.clone(), asset.place());
+        let keep = move || {
+            shelf.note_presence(&asset, &[]);
+            let kept = shelf.keep_zip(place.file.as_deref(), staged, &h1)?;
+            if kept.1.is_ok() {
+                shelf.forget(place.memo.as_deref());
+            }
+            Ok(kept)
+        };
+        tokio::task::spawn_blocking(keep).await.map_err(std::io::Error::other)?
     }
 }
 

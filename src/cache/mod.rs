@@ -10,12 +10,15 @@
 
 pub mod body;
 mod fill;
-mod index;
+#[doc(hidden)] // For the bench alone.
+pub mod index;
 mod judge;
+mod last_copy;
 mod memo;
 mod passing;
 mod place;
 mod shelf;
+mod sweep;
 mod verify;
 #[cfg(test)]
 mod tests;
@@ -24,19 +27,21 @@ use std::fmt;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
-pub use body::Body;
+pub use body::{Body, OpenFile};
 pub use index::Usage;
+pub use sweep::{Garbage, GcReport, Purged, Swept};
 pub use verify::{Finding, Verified};
 
 use crate::config;
 use crate::egress::{Denied, Gate};
-use crate::module::ModulePath;
 use crate::module::version::escape_query;
+use crate::module::{ModulePath, Version};
 use crate::protocol::ModuleAsk;
 use crate::store::{DataDir, Records};
 use crate::upstream::{self, Upstream, UpstreamError};
 
 use fill::{Filled, Flights};
+use index::Bounds;
 pub(crate) use place::Asset;
 use shelf::{Content, Kept, NotKept, Shelf};
 
@@ -164,9 +169,10 @@ type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 /// What is kept and what is being filled, whatever the settings: a process has one for its data directory. Cheap to clone.
 #[derive(Clone)]
 pub struct Stock {
+    // Dropped before the data directory: it writes down what it knows.
+    shelf: Arc<Shelf>,
     /// Keeps other processes out.
     _data: Arc<DataDir>,
-    shelf: Arc<Shelf>,
     gate: Arc<Gate>,
     records: Arc<dyn Records>,
     flights: Arc<Flights>,
@@ -174,26 +180,43 @@ pub struct Stock {
 }
 
 impl Stock {
-    /// Opens what a data directory has, within `bytes_max`: reads what is there, evicts what is over the bound, and removes what was
-    /// being filled when the last process ended. Blocks on the disk. A directory is open once at a time.
+    /// Opens what a data directory has, within the bounds of these settings, and removes what was being filled when the last process
+    /// ended. Returns at once: how much is there is found out meanwhile, and evicted what is over the bound. Blocks on the disk. A
+    /// directory is open once at a time.
     ///
     /// # Errors
     ///
     /// [`OpenError`].
-    pub fn open(data: &Arc<DataDir>, bytes_max: u64, gate: Arc<Gate>, records: Arc<dyn Records>) -> Result<Self, OpenError> {
-        Self::open_at(data, bytes_max, gate, records, Arc::new(SystemTime::now))
+    pub fn open(data: &Arc<DataDir>, config: &config::Cache, gate: Arc<Gate>, records: Arc<dyn Records>) -> Result<Self, OpenError> {
+        Self::open_at(data, config, gate, records, Arc::new(SystemTime::now))
     }
 
-    fn open_at(data: &Arc<DataDir>, bytes_max: u64, gate: Arc<Gate>, records: Arc<dyn Records>, clock: Clock) -> Result<Self, OpenError> {
-        let shelf = Shelf::open(&data.cache(), &data.tmp().join(TMP_DIR), data.disk().clone(), bytes_max)
+    fn open_at(
+        data: &Arc<DataDir>,
+        config: &config::Cache,
+        gate: Arc<Gate>,
+        records: Arc<dyn Records>,
+        clock: Clock,
+    ) -> Result<Self, OpenError> {
+        let shelf = Shelf::open(&data.cache(), &data.index(), &data.tmp().join(TMP_DIR), data.disk().clone(), bounds(config))
             .map_err(|source| OpenError { dir: data.root().display().to_string(), source })?;
-        Ok(Self { _data: data.clone(), shelf: Arc::new(shelf), gate, records, flights: Arc::default(), clock })
+        Ok(Self { shelf: Arc::new(shelf), _data: data.clone(), gate, records, flights: Arc::default(), clock })
     }
 
-    /// Keeps at most this many bytes from now on: what is over is evicted now, and whatever is being filled is counted. Blocks on the disk.
-    pub fn resize(&self, bytes_max: u64) {
-        self.shelf.index.resize(bytes_max);
+    /// Ends all writing: what comes from now on passes through. What is known of the files is written down, so that the
+    /// next start need not look at each. Done when the last clone is dropped, too. Blocks on the disk.
+    pub fn close(&self) {
+        self.shelf.upkeep.close();
     }
+
+    /// Holds to the bounds of other settings from now on: what is over is evicted now, and whatever is being filled is counted. Blocks on the disk.
+    pub fn resize(&self, config: &config::Cache) {
+        self.shelf.index.resize(bounds(config));
+    }
+}
+
+fn bounds(config: &config::Cache) -> Bounds {
+    Bounds { bytes_max: config.max_size, free_min: config.min_free }
 }
 
 /// The stock under one set of settings, and the only way through it to upstream. Cheap to clone.
@@ -211,7 +234,7 @@ struct Inner {
 
 impl Cache {
     /// The stock under these settings. A fill goes on by the way upstream that it began with; whether it may make another attempt is
-    /// for the stock's gate to say. `max_size` is not looked at: the bound is the stock's.
+    /// for the stock's gate to say. The bounds are not looked at: they are the stock's.
     pub fn new(stock: Stock, config: &config::Cache, upstream: Arc<Upstream>) -> Self {
         Self { inner: Arc::new(Inner { stock, upstream, fresh: config.fresh, not_found: config.not_found }) }
     }
@@ -270,6 +293,22 @@ impl Cache {
     /// How much is there.
     pub fn usage(&self) -> Usage {
         self.inner.stock.shelf.index.usage()
+    }
+
+    /// Drops everything that is kept of a module, or of one version of it. That it is known stays. Blocks on the disk, and
+    /// until all files are known.
+    pub fn purge(&self, path: &ModulePath, version: Option<&Version>) -> Purged {
+        self.inner.stock.shelf.purge(path, version)
+    }
+
+    /// What is of no use any more, and what upstream has no more. Blocks as [`Cache::purge`].
+    pub fn gc_report(&self) -> GcReport {
+        self.inner.stock.shelf.gc((self.inner.stock.clock)(), false)
+    }
+
+    /// Removes what is of no use any more, and tells what went. Blocks as [`Cache::purge`].
+    pub fn gc(&self) -> GcReport {
+        self.inner.stock.shelf.gc((self.inner.stock.clock)(), true)
     }
 
     /// Re-reads everything that is kept. What is not as it was written is set aside, and found. Blocks on the disk.

@@ -16,9 +16,11 @@ pub mod config;
 pub mod connection;
 pub mod egress;
 pub mod explain;
+pub mod gc;
 pub mod healthcheck;
 mod out;
 pub mod password;
+pub mod refresh;
 mod samples;
 pub mod serve;
 pub mod token;
@@ -73,6 +75,10 @@ enum Command {
     Token(token::Command),
     /// Hash a password for the settings file
     Password,
+    /// Drop what is cached of a module
+    Refresh(refresh::Options),
+    /// List, or remove, what is of no use any more
+    Gc(gc::Options),
     /// Re-hash everything that is kept
     Verify(verify::Options),
     /// Write all that cannot be made anew into one archive, while serving
@@ -126,6 +132,8 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Claim(command) => connected(global, async |server| claim::run(&server, command).await),
         Command::Token(command) => connected(global, async |server| token::run(&server, command).await),
         Command::Password => password::run(),
+        Command::Refresh(options) => connected(global, async |server| refresh::run(&server, options).await),
+        Command::Gc(options) => connected(global, async |server| gc::run(&server, options).await),
         Command::Verify(options) => connected(global, async |server| verify::run(&server, options).await),
         Command::Backup(options) => connected(global, async |server| backup::take(server, options).await),
         Command::Restore(options) => backup::put(global, options),

@@ -88,7 +88,8 @@ async fn serve(flags: Flags, loaded: Loaded, logging: Logging) -> anyhow::Result
         tokio::spawn(keeper.keep(stopping.clone()));
     }
     let foundation = Arc::new(foundation);
-    let mut running = Running { flags, loaded, foundation, front, keeper, bounds, logging, addresses, draining: stopping };
+    let mut running =
+        Running { flags, loaded, foundation: foundation.clone(), front, keeper, bounds, logging, addresses, draining: stopping };
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
@@ -103,6 +104,8 @@ async fn serve(flags: Flags, loaded: Loaded, logging: Logging) -> anyhow::Result
         Drained::Whole => tracing::info!("drained"),
         Drained::Cut => tracing::warn!("requests were cut: they had not ended within server.drain"),
     }
+    // Not left to the last clone: a fill that nobody waits for any more may still hold one when the process ends.
+    tokio::task::spawn_blocking(move || foundation.close()).await?;
     Ok(())
 }
 

@@ -69,6 +69,7 @@ pub(super) const KEYS: &[Key] = &[
     key("private.unknown_hosts", Kind::Text, "allow"),
     key("private.miss", Kind::Text, "not-found"),
     key("cache.max_size", Kind::Text, "20GiB"),
+    key("cache.min_free", Kind::Text, "1GiB"),
     key("cache.fresh", Kind::Text, "1m"),
     key("cache.not_found", Kind::Text, "30s"),
     key("access.anonymous", Kind::Text, "read"),

@@ -250,6 +250,8 @@ pub enum Miss {
 pub struct Cache {
     /// The bound on everything under `cache/` and fills staged in `tmp/`, bytes.
     pub max_size: u64,
+    /// Bytes of the file system that stay free; 0: nobody looks.
+    pub min_free: u64,
     /// How long list, @latest and branches are fresh.
     pub fresh: Duration,
     /// How long a 404 or 410 is fresh.

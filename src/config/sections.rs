@@ -33,6 +33,7 @@ pub(super) fn config(r: &mut Reader, file: Option<PathBuf>) -> Config {
         private: private(r),
         cache: Cache {
             max_size: r.or("cache.max_size", 0, |raw| values::size(raw, &(0..=u64::MAX))),
+            min_free: r.or("cache.min_free", 0, |raw| values::size(raw, &(0..=u64::MAX))),
             fresh: duration(r, "cache.fresh", true),
             not_found: duration(r, "cache.not_found", true),
         },

@@ -147,7 +147,7 @@ impl Hosted {
             } else {
                 self.stores.records.sealed(path, &record.version).await? == Some((record.h1, record.go_mod_h1))
             };
-            let body = Body::File { file: open, from: 0, len: blob.len };
+            let body = Body::File { file: open.into(), from: 0, len: blob.len };
             return Ok(Read::Found(Answer { body, etag: sealed.then(|| etag(&blob)) }));
         }
         Err(StoreError::Unavailable(format!("{path} changes faster than it can be read").into()))

@@ -7,6 +7,7 @@
 //! records/           the truth about what is hosted: a JSON file a version, and changes.journal
 //! meta/              sled: an index over records/, made anew when it is gone or broken
 //! cache/             what came from upstream; how it lies there is the cache's matter
+//! index/             what the cache knows of its files, made anew when it is gone
 //! ledger/            what ever left, and which public modules are known
 //! tls/               certificates of the local CA
 //! admin.sock         where the command line reaches the running gateway
@@ -44,11 +45,12 @@ const LOCK_WAIT: Duration = Duration::from_secs(1);
 /// Between two tries.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// Every folder of the layout, a parent before what it holds.
-const FOLDERS: [&str; 7] = [BLOBS, RECORDS, META, CACHE, LEDGER, DataDir::TLS, TMP];
+const FOLDERS: [&str; 8] = [BLOBS, RECORDS, META, CACHE, INDEX, LEDGER, DataDir::TLS, TMP];
 const BLOBS: &str = "blobs";
 const RECORDS: &str = "records";
 const META: &str = "meta";
 const CACHE: &str = "cache";
+const INDEX: &str = "index";
 const LEDGER: &str = "ledger";
 const TMP: &str = "tmp";
 /// Which layout this is.
@@ -245,6 +247,11 @@ impl DataDir {
     /// `cache/`
     pub fn cache(&self) -> PathBuf {
         self.root.join(CACHE)
+    }
+
+    /// `index/`: the cache's.
+    pub fn index(&self) -> PathBuf {
+        self.root.join(INDEX)
     }
 
     /// `ledger/`

@@ -40,7 +40,7 @@ fn stream(len: Option<u64>, pieces: Vec<io::Result<Bytes>>) -> Body {
 fn file(len: usize, promised: u64) -> Body {
     let file = tempfile::tempfile().unwrap();
     std::os::unix::fs::FileExt::write_all_at(&file, &vec![b'f'; len], 0).unwrap();
-    Body::File { file: Arc::new(file), from: 0, len: promised }
+    Body::File { file: Arc::new(file).into(), from: 0, len: promised }
 }
 
 fn broken() -> io::Result<Bytes> {

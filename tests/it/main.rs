@@ -4,6 +4,7 @@ mod access_matrix;
 mod backup;
 mod bad_input;
 mod bypass;
+mod cache_bound;
 mod drain;
 mod first_run;
 mod go_command;

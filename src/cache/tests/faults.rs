@@ -147,7 +147,7 @@ async fn a_start_sweeps_what_no_cache_wrote_and_what_a_crash_left() {
     std::fs::create_dir_all(world.file("download/example.com/empty/@v")).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", world.file("download/example.com/m/@v/v1.2.0.mod")).unwrap();
     let config = world.fake.config();
-    world.restart(&config, ROOMY);
+    world.restart_after_kill(&config, ROOMY);
     assert_eq!(world.cache.usage().entries, entries);
     assert_eq!(world.cache.usage().bytes, world.disk_bytes());
     assert!(!world.file("download/example.com/empty").exists());

@@ -71,9 +71,21 @@ impl World {
         Self { dir, fake, records, now, faulty, data, cache }
     }
 
-    /// The process ends and another one starts, with these upstreams.
+    /// The process ends and another one starts, with these upstreams, and knows all its files.
     fn restart(&mut self, config: &config::Upstream, max_size: u64) {
+        self.cache.inner.stock.close();
+        self.start(config, max_size);
+    }
+
+    /// The process is killed and another one starts, and knows all its files.
+    fn restart_after_kill(&mut self, config: &config::Upstream, max_size: u64) {
+        self.cache.inner.stock.shelf.upkeep.kill();
+        self.start(config, max_size);
+    }
+
+    fn start(&mut self, config: &config::Upstream, max_size: u64) {
         self.cache = open(&self.data, config, max_size, &self.records, &self.now);
+        self.cache.inner.stock.shelf.index.wait_complete();
     }
 
     fn pass(&self, time: Duration) {
@@ -119,8 +131,8 @@ fn open(data: &Arc<DataDir>, config: &config::Upstream, max_size: u64, records: 
     let upstream = Arc::new(fake::upstream(config, gate.clone()));
     let now = now.clone();
     let clock: Clock = Arc::new(move || *now.lock().unwrap());
-    let settings = config::Cache { max_size, fresh: FRESH, not_found: NOT_FOUND };
-    let stock = Stock::open_at(data, max_size, gate, records.clone(), clock).unwrap();
+    let settings = config::Cache { max_size, min_free: 0, fresh: FRESH, not_found: NOT_FOUND };
+    let stock = Stock::open_at(data, &settings, gate, records.clone(), clock).unwrap();
     Cache::new(stock, &settings, upstream)
 }
 

@@ -86,7 +86,7 @@ impl Running {
         tracing::info!(changed = changed.join(", "), "the settings were reloaded");
         super::warn_of(self.front.house().operations()).await;
         let foundation = self.foundation.clone();
-        let resized = spawn_blocking(move || foundation.resize(config.cache.max_size)).await;
+        let resized = spawn_blocking(move || foundation.resize(&config)).await;
         resized.unwrap_or_else(|error| tracing::error!(%error, "the cache was not brought within cache.max_size"));
     }
 }

@@ -228,7 +228,7 @@ fn bytes(read: Read) -> Vec<u8> {
         Body::Bytes(bytes) => bytes.to_vec(),
         Body::File { file, from, len } => {
             let mut content = Vec::new();
-            let mut file = &*file;
+            let mut file: &std::fs::File = &file;
             file.seek(SeekFrom::Start(from)).unwrap();
             file.take(len).read_to_end(&mut content).unwrap();
             content

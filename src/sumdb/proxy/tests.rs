@@ -47,8 +47,8 @@ impl World {
 fn proxy(data: &Arc<DataDir>, config: &config::Upstream, records: &Arc<Double>) -> Proxy {
     let gate = fake::gate(records.clone());
     let upstream = Arc::new(fake::upstream(config, gate.clone()));
-    let settings = config::Cache { max_size: 1 << 20, fresh: Duration::from_secs(60), not_found: Duration::from_secs(60) };
-    let stock = Stock::open(data, settings.max_size, gate, records.clone()).unwrap();
+    let settings = config::Cache { max_size: 1 << 20, min_free: 0, fresh: Duration::from_secs(60), not_found: Duration::from_secs(60) };
+    let stock = Stock::open(data, &settings, gate, records.clone()).unwrap();
     Proxy::new(Cache::new(stock, &settings, upstream), config.sumdb.clone())
 }
 
