@@ -22,8 +22,9 @@ test: test-deps ## everything but what needs the outside
 test-live: test-deps ## against the real public Go module proxy
 	cargo test --locked --release --test it -- --ignored --nocapture --test-threads 1 live::
 
-bench: build-deps ## what the pure parts cost
+bench: build-deps ## what the pure parts cost, and whether time tells a stranger anything
 	cargo bench --locked --bench pure
+	cargo bench --locked --bench timing
 
 check: build-deps $(TOOLS)/bin/cargo-deny ## formatting, lints, documentation, dependencies
 	cargo fmt --check

@@ -17,7 +17,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::access::Access;
+use crate::access::{Access, LogIns};
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::egress::Policy;
@@ -115,7 +115,7 @@ impl Operations {
         let (stores, healed) = Embedded::open(&data)?;
         log_healing(&healed);
         let policy = Arc::new(Policy::new(&config, stores.records.clone()));
-        let access = Arc::new(Access::new(&config, stores.records.clone())?);
+        let access = Arc::new(Access::new(&config, stores.records.clone(), LogIns::new()?));
         let upstream = Arc::new(Upstream::new(&config.upstream, policy.clone())?);
         let cache = Cache::open(&data, &config.cache, upstream, policy.clone(), stores.records.clone())?;
         let metrics = Arc::new(Metrics::new()?);

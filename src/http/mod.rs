@@ -39,6 +39,7 @@ mod incoming;
 pub mod local_ca;
 mod outgoing;
 pub mod paste;
+mod peer;
 mod request;
 mod response;
 mod server;
