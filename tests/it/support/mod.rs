@@ -6,6 +6,7 @@ pub(crate) mod gateway;
 pub(crate) mod go;
 pub(crate) mod h2;
 pub(crate) mod http;
+pub(crate) mod load;
 pub(crate) mod port;
 pub(crate) mod process;
 pub(crate) mod raw_h2;
