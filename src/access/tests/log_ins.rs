@@ -56,6 +56,18 @@ async fn different_wrong_ones_limit_an_address_and_no_other() {
 }
 
 #[tokio::test]
+async fn many_different_wrong_ones_at_once_are_not_all_looked_at() {
+    let house = House::new("");
+    let headers: Vec<String> = (0..500).map(|n| basic("alice", &format!("guess {n}"))).collect();
+    let all = futures::future::join_all(headers.iter().map(|header| house.show(header, HOME))).await;
+    let turns = house.log_ins.turns().memories().len();
+    let looked_at = LIMITED_AT as usize..LIMITED_AT as usize + turns;
+    assert!(looked_at.contains(&house.log_ins.hashed()), "{}", house.log_ins.hashed());
+    assert_eq!(all.iter().filter(|one| **one == "wrong").count(), house.log_ins.hashed());
+    assert!(all.iter().all(|one| matches!(*one, "wrong" | "limited")));
+}
+
+#[tokio::test]
 async fn what_was_right_here_cannot_be_guessed_at_will_either() {
     let house = House::new("");
     assert_eq!(house.log_in("alice", "alice's", HOME).await, "in");
