@@ -22,9 +22,10 @@ test: test-deps ## everything but what needs the outside
 test-live: test-deps ## against the real public Go module proxy
 	cargo test --locked --release --test it -- --ignored --nocapture --test-threads 1 live::
 
-bench: build-deps ## what the pure parts cost, and the cache's index with a million entries
+bench: build-deps ## the pure parts, the cache's index with a million entries, and whether time tells a stranger anything
 	cargo bench --locked --bench pure
 	cargo bench --locked --bench index
+	cargo bench --locked --bench timing
 
 check: build-deps $(TOOLS)/bin/cargo-deny ## formatting, lints, documentation, dependencies
 	cargo fmt --check

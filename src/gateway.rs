@@ -3,7 +3,9 @@
 //! An answer to a read depends only on the path's class and on what the principal may see. A module that is
 //! hosted but not visible takes the very same way as one that is not there.
 
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::access::{Access, AuthError, BaseAccess, Principal};
 use crate::cache::{Absence, Body, Cache, CacheError, CacheStatus, Resolved};
@@ -47,6 +49,15 @@ pub enum Refusal {
     /// Credentials that are wrong, expired or revoked.
     #[error("wrong user name, password or token; or the token has expired or was revoked")]
     WrongCredentials,
+    /// Credentials that were not looked at, in a request that is not a read: too many wrong ones came from the same address.
+    #[error("{}", limited(.0))]
+    LogInsLimited(Duration),
+    /// The same in a read.
+    #[error("{}", limited(.0))]
+    ReadLimited(Duration),
+    /// Credentials that were not looked at: too many wait for that.
+    #[error("too many log-ins wait to be verified here; come again in {} s, or use a token, which does not wait", seconds(.0))]
+    LogInsBusy(Duration),
     /// Signed in without the right.
     #[error("{0}")]
     Forbidden(String),
@@ -93,6 +104,9 @@ impl Refusal {
             Self::Full => Some(self.to_string()),
             Self::SignIn
             | Self::WrongCredentials
+            | Self::LogInsLimited(_)
+            | Self::ReadLimited(_)
+            | Self::LogInsBusy(_)
             | Self::Forbidden(_)
             | Self::Absent(_)
             | Self::NotUpstream(_)
@@ -112,6 +126,15 @@ impl From<StoreError> for Refusal {
             StoreError::Unavailable(_) | StoreError::Corrupt(_) => Self::Storage(error.to_string()),
         }
     }
+}
+
+fn limited(wait: &Duration) -> String {
+    format!("too many wrong passwords or tokens came from your address: yours was not looked at; come again in {} s", seconds(wait))
+}
+
+/// Whole seconds, rounded up: what `Retry-After` takes.
+pub fn seconds(wait: &Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 /// What a principal without the right to read is told.
@@ -145,11 +168,14 @@ impl Gateway {
         Self { access, policy, hosted, cache, sumdb, miss: config.private.miss, https_authority }
     }
 
-    /// Who asks. `authorization` is the header as it was sent.
-    pub async fn authenticate(&self, authorization: Option<&str>) -> Result<Principal, Refusal> {
-        match self.access.authenticate(authorization).await {
+    /// Who asks. `authorization` is the header as it was sent, `from` the client's address, `read` whether it is a read that is asked.
+    pub async fn authenticate(&self, authorization: Option<&str>, from: Option<IpAddr>, read: bool) -> Result<Principal, Refusal> {
+        match self.access.authenticate(authorization, from).await {
             Ok(who) => Ok(who),
             Err(AuthError::BadCredentials) => Err(Refusal::WrongCredentials),
+            Err(AuthError::Limited(wait)) if read => Err(Refusal::ReadLimited(wait)),
+            Err(AuthError::Limited(wait)) => Err(Refusal::LogInsLimited(wait)),
+            Err(AuthError::Busy(wait)) => Err(Refusal::LogInsBusy(wait)),
             Err(AuthError::Store(error)) => Err(error.into()),
         }
     }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::Operations;
-use crate::access::{Access, NoRandomness};
+use crate::access::{Access, LogIns, NoRandomness};
 use crate::cache::{self, Cache, Stock};
 use crate::config::Config;
 use crate::egress::{Gate, Policy};
@@ -25,6 +25,9 @@ pub enum OpenError {
     /// The metrics.
     #[error(transparent)]
     Metrics(#[from] prometheus::Error),
+    /// Log-ins.
+    #[error(transparent)]
+    LogIns(#[from] NoRandomness),
     /// The settings.
     #[error(transparent)]
     Settings(#[from] SettingsError),
@@ -39,9 +42,6 @@ pub enum SettingsError {
     /// The way upstream.
     #[error(transparent)]
     Upstream(#[from] upstream::SetupError),
-    /// Access.
-    #[error(transparent)]
-    Access(#[from] NoRandomness),
 }
 
 /// What lives as long as the process.
@@ -50,6 +50,7 @@ pub struct Foundation {
     gate: Arc<Gate>,
     stock: Stock,
     breakers: Breakers,
+    log_ins: LogIns,
     audit: Audit,
     metrics: Arc<Metrics>,
 }
@@ -68,7 +69,8 @@ impl Foundation {
         let policy = Arc::new(Policy::new(&config, stores.records.clone()).with_audit(audit.clone()));
         let gate = Arc::new(Gate::new(policy.clone()));
         let stock = Stock::open(&data, &config.cache, gate.clone(), stores.records.clone())?;
-        let foundation = Self { stores, gate, stock, breakers: Breakers::default(), audit, metrics: Arc::new(Metrics::new()?) };
+        let (log_ins, metrics) = (LogIns::new()?, Arc::new(Metrics::new()?));
+        let foundation = Self { stores, gate, stock, breakers: Breakers::default(), log_ins, audit, metrics };
         let operations = foundation.operations(config, policy)?;
         Ok((foundation, operations))
     }
@@ -80,8 +82,8 @@ impl Foundation {
     }
 
     fn operations(&self, config: Config, policy: Arc<Policy>) -> Result<Operations, SettingsError> {
-        let Self { stores, gate, stock, breakers, audit, metrics } = self;
-        let access = Arc::new(Access::new(&config, stores.records.clone())?);
+        let Self { stores, gate, stock, breakers, log_ins, audit, metrics } = self;
+        let access = Arc::new(Access::new(&config, stores.records.clone(), log_ins.clone()));
         let upstream = Arc::new(Upstream::new(&config.upstream, gate.clone(), breakers.clone(), metrics.upstream.clone())?);
         let cache = Cache::new(stock.clone(), &config.cache, upstream.clone());
         let (stores, audit, metrics) = (stores.clone(), audit.clone(), metrics.clone());

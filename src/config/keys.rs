@@ -6,6 +6,8 @@ const PUBLIC_SUMDB: &str = "sum.golang.org";
 
 /// The largest edit distance at which an unknown key is taken for a slip of a known one.
 const SLIP_MAX: usize = 3;
+/// From so many bytes on, the beginning of a known key is taken for it.
+const HALF_MIN: usize = 4;
 
 /// What an environment variable's text is read as. In the file every value has its own type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +50,7 @@ pub(super) const KEYS: &[Key] = &[
     key("server.public_url", Kind::Text, ""),
     key("server.admin_listen", Kind::Text, ""),
     key("server.allow_plain", Kind::Truth, "false"),
+    key("server.trusted_proxies", Kind::List, ""),
     key("server.drain", Kind::Text, "30s"),
     key("limits.upload", Kind::Text, "500MiB"),
     key("limits.header", Kind::Text, "16KiB"),
@@ -122,10 +125,16 @@ pub(super) fn nearest(unknown: &str) -> Option<String> {
     let (parent, last) = unknown.rsplit_once('.').unwrap_or(("", unknown));
     let mut names: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
     names.extend(KEYS.iter().filter_map(|key| key.name.split_once('.')).map(|(section, _)| section));
+    // Half of a name: `password` for `password_hash`.
+    let half = |name: &&&str| {
+        let (section, key) = name.rsplit_once('.').unwrap_or(("", name));
+        section == parent && last.len() >= HALF_MIN && (key.starts_with(last) || last.starts_with(key))
+    };
+    let half = names.iter().find(half).map(|name| (*name).to_owned());
     // A right key in the wrong section beats a slip.
     let elsewhere = names.iter().find(|name| name.rsplit('.').next() == Some(last) && **name != parent);
     let slip = closest(unknown, names.iter().copied());
-    slip.or(elsewhere.map(|name| (*name).to_owned()))
+    slip.or(half).or(elsewhere.map(|name| (*name).to_owned()))
 }
 
 /// The candidate that `word` was probably meant to be.

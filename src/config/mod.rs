@@ -21,7 +21,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -110,8 +110,26 @@ pub struct Server {
     pub admin_listen: Option<SocketAddr>,
     /// Plain HTTP off loopback is wanted.
     pub allow_plain: bool,
+    /// Whose X-Forwarded-For is believed.
+    pub trusted_proxies: TrustedProxies,
     /// How long requests may take to end at shutdown.
     pub drain: Duration,
+}
+
+/// `server.trusted_proxies`: fronts that say truly whom a request came from.
+#[derive(Clone, Debug, Default)]
+pub struct TrustedProxies {
+    /// Networks that they are in.
+    pub networks: Vec<ipnet::IpNet>,
+    /// Whoever connects to a Unix listener is one.
+    pub unix: bool,
+}
+
+impl TrustedProxies {
+    /// Whether this (canonical) address is a front's.
+    pub fn holds(&self, address: IpAddr) -> bool {
+        self.networks.iter().any(|network| network.contains(&address))
+    }
 }
 
 /// Where the certificate comes from.

@@ -10,8 +10,8 @@ use super::password;
 use super::problem::{Wrong, quote};
 use super::raw::Raw;
 use super::{
-    Access, Cache, Config, Limits, Log, LogFormat, Miss, Owner, Private, PublicHosts, Server, Source, Sourced, Tls, UnknownHosts, Upstream,
-    User, Visibility, auth, check_password_hash, upstream, values,
+    Access, Cache, Config, Limits, Log, LogFormat, Miss, Owner, Private, PublicHosts, Server, Source, Sourced, Tls, TrustedProxies,
+    UnknownHosts, Upstream, User, Visibility, auth, check_password_hash, upstream, values,
 };
 use crate::module::Pattern;
 
@@ -86,8 +86,25 @@ fn server(r: &mut Reader) -> Server {
         public_url: r.optional("server.public_url", values::public_url).map(|url| url.value),
         admin_listen: r.optional("server.admin_listen", values::address).map(plain),
         allow_plain: truth(r, "server.allow_plain"),
+        trusted_proxies: trusted_proxies(r),
         drain: duration(r, "server.drain", true),
     }
+}
+
+fn trusted_proxies(r: &mut Reader) -> TrustedProxies {
+    let mut trusted = TrustedProxies::default();
+    for Sourced { value, source } in r.list("server.trusted_proxies", values::trusted_proxy) {
+        match value {
+            None => trusted.unix = true,
+            Some(network) => {
+                if network.prefix_len() == 0 {
+                    r.warnings.push(format!("{source}: server.trusted_proxies: {network} is everyone: any client can claim any address"));
+                }
+                trusted.networks.push(network);
+            }
+        }
+    }
+    trusted
 }
 
 fn tls(r: &mut Reader) -> Option<Tls> {

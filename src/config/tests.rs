@@ -173,6 +173,8 @@ level = \"warning\"
 fn a_right_key_in_the_wrong_section_is_pointed_to_its_own() {
     assert_eq!(one_problem("public_url = \"https://x.example\""), "1: public_url: unknown key; did you mean server.public_url?");
     assert_eq!(one_problem("[server]\nmax_size = 1"), "2: server.max_size: unknown key; did you mean cache.max_size?");
+    let password = problems("[users.alice]\npassword = \"x\"");
+    assert!(password.contains(&"2: users.alice.password: unknown key; did you mean users.alice.password_hash?".to_owned()), "{password:?}");
     assert_eq!(one_problem("[upstream]\nzzz = 1"), "2: upstream.zzz: unknown key");
     assert_eq!(one_problem("[upstream.goproxy]\nx = 1"), "1: upstream.goproxy: expected a string, a GOPROXY list, found a table");
     assert_eq!(one_problem("limits = 3"), "1: limits: expected a table, [limits], found 3");

@@ -1,8 +1,10 @@
 //! What values look like: sizes, durations, addresses, words.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 use super::keys;
 use super::problem::{Wrong, quote};
@@ -123,6 +125,15 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, Wrong> {
     } else {
         wrong
     })
+}
+
+/// One of `server.trusted_proxies`: a network, an address, or, as `None`, all Unix listeners.
+pub(super) fn trusted_proxy(text: &str) -> Result<Option<IpNet>, Wrong> {
+    if text == "unix:" {
+        return Ok(None);
+    }
+    let network = text.parse().ok().or_else(|| text.parse().ok().map(|address: IpAddr| IpNet::from(address)));
+    network.map(Some).ok_or_else(|| Wrong::expected("a network or an address, like \"10.0.0.0/8\" or \"192.0.2.1\", or \"unix:\""))
 }
 
 /// What clients call this server: `http` or `https`, a host, perhaps a port, and nothing else.

@@ -182,29 +182,32 @@ impl Policy {
         self.kept().filter(|(of, _)| Arc::ptr_eq(of, index)).map(|(_, tree)| tree)
     }
 
-    /// The rules, in their order.
+    /// The rules, in their order. All are asked, whichever speaks: the time must not tell a hosted path from one that another rule
+    /// keeps private.
     pub(super) fn judge(&self, path: &ModulePath, facts: Facts<'_>) -> Verdict {
         let name = Name::new(path);
         let verdict = |rule, where_| Verdict::new(path, rule, where_);
-        if let Some(place) = facts.tree.and_then(|tree| tree.at(path, &name)) {
-            return verdict(Rule::Hosted, Where::Hosted(place.clone()));
-        }
+        let hosted = facts.tree.and_then(|tree| tree.at(path, &name));
         let near = self.near(path, &name, facts);
         // `lib.git` is fetched from where `lib` is: an exception that may not open the one may not open the other.
         let twin = facts.tree.is_some_and(|tree| tree.like(name.key()).is_some());
-        if !twin && let Some(exception) = self.exceptions.first_match(name.lower()) {
+        let exception = self.exceptions.first_match(name.lower());
+        let by_name = self.judge_by_name(path, &name, facts);
+        if let Some(place) = hosted {
+            return verdict(Rule::Hosted, Where::Hosted(place.clone()));
+        }
+        if !twin && let Some(exception) = exception {
             let opened = near.into_iter().map(|near| near.opened).next();
             return Verdict { opened, ..verdict(Rule::Exception, exception.where_().clone()) };
         }
         if let Some(shut) = near.iter().find(|near| !near.known) {
             return verdict(shut.opened.rule, shut.opened.by.clone());
         }
-        let verdict = self.judge_by_name(path, &name, facts);
-        match verdict.rule {
-            Rule::Public | Rule::UnknownHost if verdict.is_public() => {
-                Verdict { opened: near.into_iter().map(|near| near.opened).next(), ..verdict }
+        match by_name.rule {
+            Rule::Public | Rule::UnknownHost if by_name.is_public() => {
+                Verdict { opened: near.into_iter().map(|near| near.opened).next(), ..by_name }
             }
-            _ => verdict,
+            _ => by_name,
         }
     }
 

@@ -1,6 +1,7 @@
 //! The front desk: a request's head is read once here, in the order path, credentials, use case, and what comes
 //! back becomes a reply.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -10,6 +11,7 @@ use http::{HeaderMap, Method, header};
 use tokio::sync::watch;
 
 use super::paste::{self, Reached};
+use super::peer;
 use super::response::{self, Note};
 use super::{BodyError, End, Head, ListenerKind, Reply, RequestBody, Service, Summary};
 use crate::access::Principal;
@@ -70,11 +72,14 @@ impl Service for Front {
             return response::reject(&Reject::NotFound);
         }
         let kind = kind(&request);
-        let (principal, outcome) = self.house().request(&head, request, body).await;
+        let house = self.house();
+        let from = peer::client(head.peer, head.listener, &head.headers, &house.operations.config.server.trusted_proxies);
+        let (principal, outcome) = house.request(&head, request, from, body).await;
         let mut reply = outcome.unwrap_or_else(|refusal| response::refuse(&refusal));
         let note = reply.note.get_or_insert_with(Note::default);
         note.kind = kind;
         note.principal = principal;
+        note.forwarded_for = from.filter(|from| head.peer.is_none_or(|peer| peer.ip().to_canonical() != *from));
         reply
     }
 
@@ -86,10 +91,12 @@ impl Service for Front {
         if !self.house.load().operations.config.log.access {
             return;
         }
+        let connected = summary.peer.map(|peer| peer.to_string());
         tracing::info!(
             target: "access",
             request_id = summary.request_id,
-            peer = summary.peer.map(|peer| peer.to_string()),
+            peer = note.forwarded_for.map(|client| client.to_string()).or_else(|| connected.clone()),
+            via = connected.filter(|_| note.forwarded_for.is_some()),
             principal = note.principal,
             method = summary.method,
             path = summary.path,
@@ -129,16 +136,15 @@ impl House {
     }
 
     /// The principal as it stands in the log, and what became of the request.
-    async fn request(&self, head: &Head, request: Request, body: &mut dyn RequestBody) -> (String, Outcome) {
-        let authorization = authorization(&head.headers);
-        let who = match self.gateway.authenticate(authorization.filter(|_| !is_open(&request))).await {
+    async fn request(&self, head: &Head, request: Request, from: Option<IpAddr>, body: &mut dyn RequestBody) -> (String, Outcome) {
+        let authorization = authorization(&head.headers).filter(|_| !is_open(&request));
+        let who = match self.gateway.authenticate(authorization, from, is_read(&request)).await {
             Ok(who) => who,
             Err(refusal) => return (String::new(), Err(refusal)),
         };
         // Whoever reaches the socket is the user whom the server runs as.
         let name = if head.listener == ListenerKind::AdminSocket { OPERATOR } else { who.text() }.to_owned();
-        let actor =
-            Actor { by: name.as_str().into(), request_id: Some(head.request_id.as_str().into()), peer: head.peer.map(|peer| peer.ip()) };
+        let actor = Actor { by: name.as_str().into(), request_id: Some(head.request_id.as_str().into()), peer: from };
         (name, self.serve(head, request, &Caller { who, actor }, body).await)
     }
 
@@ -229,6 +235,14 @@ fn is_open(request: &Request) -> bool {
         Request::Health | Request::Ready => true,
         Request::Sumdb(_, ask) => ask.what == SumdbWhat::Supported,
         Request::Home(_) | Request::Module(..) | Request::Publish(_) | Request::Delete(..) | Request::Admin(_) => false,
+    }
+}
+
+/// Whether it changes nothing, and so is never answered 429.
+fn is_read(request: &Request) -> bool {
+    match request {
+        Request::Home(_) | Request::Module(..) | Request::Sumdb(..) | Request::Health | Request::Ready => true,
+        Request::Publish(_) | Request::Delete(..) | Request::Admin(_) => false,
     }
 }
 

@@ -40,6 +40,7 @@ pub mod keeper;
 pub mod local_ca;
 mod outgoing;
 pub mod paste;
+mod peer;
 mod request;
 mod response;
 mod server;

@@ -1,11 +1,13 @@
 //! The one status table: what each outcome is on the wire, and nothing about it anywhere else.
 
+use std::net::IpAddr;
+
 use http::{HeaderName, HeaderValue, header};
 
 use super::Reply;
 use crate::admin::OperationError;
 use crate::cache::{Body, CacheStatus};
-use crate::gateway::{Answer, Refusal};
+use crate::gateway::{Answer, Refusal, seconds};
 use crate::protocol::{Reject, media};
 use crate::store::StoreError;
 
@@ -13,7 +15,7 @@ use crate::store::StoreError;
 const REFUSAL_LINES_MAX: usize = 8;
 const REFUSAL_BYTES_MAX: usize = 600;
 /// What `Retry-After` says when the store is away, in seconds.
-const RETRY_AFTER_S: u32 = 5;
+const RETRY_AFTER_S: u64 = 5;
 
 /// The realm that browsers and curl show.
 const CHALLENGE: &str = "Basic realm=\"modgate\", charset=\"UTF-8\"";
@@ -23,6 +25,8 @@ const CHALLENGE: &str = "Basic realm=\"modgate\", charset=\"UTF-8\"";
 pub struct Note {
     /// The principal.
     pub principal: String,
+    /// Who asks, where a trusted front says so.
+    pub forwarded_for: Option<IpAddr>,
     /// The kind of request: `list`, `zip`, `publish`, ….
     pub kind: &'static str,
     /// Where the answer came from.
@@ -96,11 +100,11 @@ pub(super) fn reject(reject: &Reject) -> Answered {
 pub(super) fn refuse(refusal: &Refusal) -> Answered {
     let text = refusal.to_string();
     let mut reply = match refusal {
-        Refusal::SignIn | Refusal::WrongCredentials => {
-            let mut reply = line(401, &text);
-            put(&mut reply, header::WWW_AUTHENTICATE, CHALLENGE);
-            reply
-        }
+        Refusal::SignIn | Refusal::WrongCredentials => challenge(&text),
+        Refusal::LogInsLimited(wait) => retry_after(line(429, &text), seconds(wait)),
+        // Never 429 to a module read: the go command would go elsewhere, or fail without a word of why.
+        Refusal::ReadLimited(wait) => retry_after(challenge(&text), seconds(wait)),
+        Refusal::LogInsBusy(wait) => retry_after(line(503, &text), seconds(wait)),
         Refusal::Forbidden(_) => line(403, &text),
         Refusal::Absent(_) => line(404, &text),
         // Validated and clipped where it came in: byte for byte.
@@ -128,8 +132,17 @@ pub(super) fn refuse(refusal: &Refusal) -> Answered {
 }
 
 fn unavailable(text: &str) -> Answered {
-    let mut reply = line(503, text);
-    put(&mut reply, header::RETRY_AFTER, &RETRY_AFTER_S.to_string());
+    retry_after(line(503, text), RETRY_AFTER_S)
+}
+
+fn retry_after(mut reply: Answered, seconds: u64) -> Answered {
+    put(&mut reply, header::RETRY_AFTER, &seconds.to_string());
+    reply
+}
+
+fn challenge(text: &str) -> Answered {
+    let mut reply = line(401, text);
+    put(&mut reply, header::WWW_AUTHENTICATE, CHALLENGE);
     reply
 }
 

@@ -309,6 +309,13 @@ pub struct TokenRecord {
     pub expires_unix: Option<u64>,
 }
 
+impl TokenRecord {
+    /// Whether its end is over.
+    pub fn has_ended(&self) -> bool {
+        self.expires_unix.is_some_and(|end| end <= unix_now())
+    }
+}
+
 /// One line of the egress ledger: the first time that a path left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerLine {

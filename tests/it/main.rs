@@ -13,6 +13,7 @@ mod http_limits;
 mod http_server;
 mod http_toy;
 mod live;
+mod log_ins;
 mod operator;
 mod publish;
 mod reload;

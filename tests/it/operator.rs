@@ -105,6 +105,10 @@ fn tokens_are_made_listed_and_revoked_at_once() {
     let list = gateway.cli(&["token", "list"]).ok().to_owned();
     assert!(!list.contains(&token), "the secret is shown once");
     let line = list.lines().find(|line| line.contains("\tci\t")).expect("the token").to_owned();
+    let [_, _, scopes, owners, created, ends] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("{line}") };
+    assert_eq!((scopes, owners), ("publish", "default"));
+    assert!(created.starts_with("created 20") && ends.starts_with("expires 20"), "{line}");
+    assert!(list.contains("\tno end\n"), "{list}");
     let authorization = format!("Bearer {token}");
     let head = || gateway.ask("HEAD", "/", &[("Authorization", &authorization)]).status;
     assert_eq!(head(), 200);

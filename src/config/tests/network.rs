@@ -120,3 +120,27 @@ fn https_needs_a_certificate_from_one_place() {
     let key = set("k2.pem", Source::Env("MODGATE_SERVER__TLS__KEY".to_owned()));
     assert_eq!(loaded.config.server.tls, Some(Tls::Files { cert: set("d/c.pem", at("d/m.toml", 3)), key }));
 }
+
+#[test]
+fn trusted_proxies_are_networks_addresses_and_unix() {
+    let trusted = |list: &str| Config::from_toml(&format!("server.trusted_proxies = {list}")).map(|config| config.server.trusted_proxies);
+    let some = trusted("['10.0.0.0/8', '192.0.2.1', '2001:db8::/32', 'unix:']").unwrap();
+    assert!(some.unix);
+    for (address, held) in [
+        ("10.255.0.1", true),
+        ("11.0.0.1", false),
+        ("192.0.2.1", true),
+        ("192.0.2.2", false),
+        ("2001:db8::1", true),
+        ("2001:db9::1", false),
+    ] {
+        assert_eq!(some.holds(address.parse().unwrap()), held, "{address}");
+    }
+    assert!(!trusted("[]").unwrap().unix);
+    for bad in ["10.0.0.0/33", "10.0.0", "front.example", "unix:/x", "*", ""] {
+        let told = one_problem(&format!("server.trusted_proxies = ['{bad}']"));
+        assert!(told.starts_with("1: server.trusted_proxies: expected a network or an address"), "{bad}: {told}");
+    }
+    let loaded = load_text("server.trusted_proxies = ['::/0']", Path::new("x"), &Flags::default(), &environment(&[])).unwrap();
+    assert!(loaded.warnings.iter().any(|warning| warning.contains("::/0 is everyone")), "{:?}", loaded.warnings);
+}

@@ -33,6 +33,7 @@ fn the_reference_names_every_key_and_no_other_and_the_defaults_are_right() {
         "server.tls",
         "server.public_url",
         "server.admin_listen",
+        "server.trusted_proxies",
         "upstream.goproxy",
         "upstream.sumdb",
         "upstream.proxy",

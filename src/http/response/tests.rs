@@ -1,5 +1,6 @@
 use std::collections::HashSet;
 use std::mem::discriminant;
+use std::time::Duration;
 
 use super::*;
 use crate::cache::Absence;
@@ -8,6 +9,7 @@ use crate::cache::Absence;
 type Row = (u16, &'static [(&'static str, &'static str)]);
 
 const CHALLENGED: &[(&str, &str)] = &[("www-authenticate", "Basic realm=\"modgate\", charset=\"UTF-8\"")];
+const CHALLENGED_LATER: &[(&str, &str)] = &[CHALLENGED[0], ("retry-after", "1")];
 const LATER: &[(&str, &str)] = &[("retry-after", "5")];
 const STALE: &[(&str, &str)] = &[("cache-status", "modgate; fwd=stale")];
 
@@ -17,6 +19,9 @@ fn refusals() -> Vec<Refusal> {
     vec![
         Refusal::SignIn,
         Refusal::WrongCredentials,
+        Refusal::ReadLimited(Duration::from_millis(1)),
+        Refusal::LogInsLimited(Duration::from_millis(1001)),
+        Refusal::LogInsBusy(Duration::from_secs(10)),
         Refusal::Forbidden(text()),
         Refusal::Absent(text()),
         Refusal::NotUpstream(absence(404)),
@@ -37,6 +42,9 @@ fn refusals() -> Vec<Refusal> {
 fn row(refusal: &Refusal) -> Row {
     match refusal {
         Refusal::SignIn | Refusal::WrongCredentials => (401, CHALLENGED),
+        Refusal::ReadLimited(_) => (401, CHALLENGED_LATER),
+        Refusal::LogInsLimited(_) => (429, &[("retry-after", "2")]),
+        Refusal::LogInsBusy(_) => (503, &[("retry-after", "10")]),
         Refusal::Forbidden(_) => (403, &[]),
         Refusal::Absent(_) => (404, &[]),
         Refusal::NotUpstream(Absence { code: 410, .. }) => (410, STALE),

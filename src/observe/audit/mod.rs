@@ -14,7 +14,7 @@ pub struct Actor {
     pub by: Arc<str>,
     /// The id of the request, where there is one.
     pub request_id: Option<Arc<str>>,
-    /// Who was connected.
+    /// Who asked: the other end of the connection, or the address that a trusted front told.
     pub peer: Option<IpAddr>,
 }
 

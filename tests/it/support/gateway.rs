@@ -15,6 +15,7 @@ use super::dials::Dials;
 use super::http;
 use super::port::Port;
 use super::process::{self, Ran};
+use super::secrets;
 use super::upstream::Upstream;
 use super::zips::{self, Module};
 
@@ -90,7 +91,8 @@ fn merge(into: &mut Table, from: Table) {
     }
 }
 
-/// A gateway: running, or killed and to be started again. Its Drop kills it, and fails the test if it dialled anything off this machine.
+/// A gateway: running, or killed and to be started again. Its Drop kills it, and fails the test if it dialled anything off this
+/// machine, or wrote a secret into its log or its audit trail: any that any test ever made or sent.
 pub(crate) struct Gateway {
     child: Option<Child>,
     dials: Option<Dials>,
@@ -127,6 +129,11 @@ impl Gateway {
         self.plain.address()
     }
 
+    /// The https listener.
+    pub(crate) fn https_address(&self) -> SocketAddr {
+        self.secure.address()
+    }
+
     /// The operations listener.
     pub(crate) fn admin_address(&self) -> SocketAddr {
         self.admin.address()
@@ -156,7 +163,9 @@ impl Gateway {
     #[track_caller]
     pub(crate) fn admin_token(&self) -> String {
         let file = self.data_dir().join("admin-token");
-        fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display())).trim().to_owned()
+        let token = fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display())).trim().to_owned();
+        secrets::plant(&token);
+        token
     }
 
     /// The admin token as curl and netrc take it.
@@ -328,9 +337,7 @@ impl Gateway {
     /// Runs a command of the binary, `--config` and `--data-dir` added.
     #[track_caller]
     pub(crate) fn cli(&self, args: &[&str]) -> Ran {
-        let mut command = self.command();
-        command.args(args).arg("--config").arg(self.config_file()).arg("--data-dir").arg(self.data_dir());
-        process::run(command, DEADLINE)
+        self.cli_with(&[], args)
     }
 
     /// As [`Gateway::cli`], with these variables in its environment.
@@ -343,7 +350,10 @@ impl Gateway {
     pub(crate) fn cli_over(&self, data_dir: &Path, env: &[(&str, &str)], args: &[&str]) -> Ran {
         let mut command = self.command();
         command.envs(env.iter().copied()).args(args).arg("--config").arg(self.config_file()).arg("--data-dir").arg(data_dir);
-        process::run(command, DEADLINE)
+        let ran = process::run(command, DEADLINE);
+        secrets::plant_tokens_in(&ran.stdout);
+        secrets::check("a command's standard error", &ran.stderr);
+        ran
     }
 
     /// Publishes a module over http, as the admin token, to the owner that the fixture names.
@@ -368,6 +378,19 @@ impl Gateway {
     pub(crate) fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> http::Response {
         http::ask(self.address(), method, target, headers).unwrap_or_else(|e| panic!("{method} {target}: {e}"))
     }
+
+    /// The secrets that its log or its audit trail holds, and where.
+    fn leaks(&self) -> Vec<String> {
+        // Whether or not the test asked for it.
+        secrets::plant_tokens_in(&fs::read_to_string(self.data_dir().join("admin-token")).unwrap_or_default());
+        let mut files = super::files_below(&self.data_dir().join("audit"));
+        files.push(self.log_file().display().to_string());
+        let leaks = files.iter().flat_map(|file| {
+            let text = fs::read(file).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+            secrets::found_in(&text).into_iter().map(move |found| format!("{file}: {found}"))
+        });
+        leaks.collect()
+    }
 }
 
 impl Drop for Gateway {
@@ -377,6 +400,9 @@ impl Drop for Gateway {
             let log = self.log();
             let lines: Vec<_> = log.lines().collect();
             eprintln!("--- the gateway's log, its end\n{}", lines[lines.len().saturating_sub(LOG_LINES)..].join("\n"));
+        } else {
+            let leaks = self.leaks();
+            assert!(leaks.is_empty(), "secrets were written down:\n{}", leaks.join("\n"));
         }
     }
 }
