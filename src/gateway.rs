@@ -290,7 +290,7 @@ impl From<PublishRefusal> for Refusal {
         let text = refusal.to_string();
         match refusal {
             PublishRefusal::BadForm(_) | PublishRefusal::BadZip(_) => Self::BadUpload(text),
-            PublishRefusal::TooLarge { .. } => Self::TooLarge(text),
+            PublishRefusal::TooLarge { .. } | PublishRefusal::OverQuota { .. } => Self::TooLarge(text),
             PublishRefusal::Outside(_) => Self::Forbidden(text),
             PublishRefusal::VersionExists { .. } | PublishRefusal::NotYours { .. } | PublishRefusal::SealedOther { .. } => {
                 Self::Conflict(text)

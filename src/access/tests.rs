@@ -10,8 +10,8 @@ use super::*;
 use crate::config::check_password_hash;
 use crate::module::{H1, ModulePath, Version};
 use crate::store::{
-    Delete, Fresh, HostedIndex, HostedModule, KnownModules, Ledger, LedgerLine, NewVersion, Publish, Release, Rev, Scope, Seal, TokenHash,
-    TokenRecord, VersionRecord,
+    Delete, Fresh, HostedIndex, HostedModule, KnownModules, Ledger, LedgerLine, MovePath, Moved, NewVersion, Publish, Release, Rev, Scope,
+    Seal, TokenHash, TokenRecord, VersionRecord,
 };
 
 /// Tokens alone.
@@ -27,6 +27,12 @@ impl Records for Tokens {
         unreachable!()
     }
     async fn delete(&self, _: &OwnerName, _: &ModulePath, _: &Version, _: &str) -> Result<Delete, StoreError> {
+        unreachable!()
+    }
+    async fn expire(&self, _: &VersionRecord, _: &str) -> Result<Delete, StoreError> {
+        unreachable!()
+    }
+    async fn move_path(&self, _: MovePath) -> Result<Moved, StoreError> {
         unreachable!()
     }
     async fn seal(&self, _: &VersionRecord) -> Result<Seal, StoreError> {

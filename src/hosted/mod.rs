@@ -15,7 +15,6 @@ mod upload;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
@@ -23,9 +22,10 @@ use tokio::sync::Semaphore;
 pub use publish::Published;
 pub use read::{Answer, Read, View};
 pub use refusal::{Id, Outside, PublishRefusal};
+pub use rules::{Given, NotForOwner, Rules};
 pub use upload::{Upload, UploadError};
 
-use crate::config::{Config, Owner};
+use crate::config::Config;
 use crate::egress::Policy;
 use crate::module::{ModulePath, OwnerName, Version};
 use crate::observe::audit::Audit;
@@ -43,10 +43,8 @@ pub struct Publisher {
 /// The use cases over hosted modules.
 pub struct Hosted {
     stores: Stores,
-    policy: Arc<Policy>,
+    rules: Rules,
     audit: Audit,
-    owners: BTreeMap<OwnerName, Owner>,
-    claim_hosts: bool,
     upload_bytes_max: u64,
     judges: Arc<Semaphore>,
 }
@@ -56,11 +54,9 @@ impl Hosted {
     pub fn new(config: &Config, stores: Stores, policy: Arc<Policy>, audit: Audit) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
+            rules: Rules::new(config, policy, stores.records.clone()),
             stores,
-            policy,
             audit,
-            owners: config.owners.clone(),
-            claim_hosts: config.private.claim_hosts,
             upload_bytes_max: config.limits.upload,
             judges: Arc::new(Semaphore::new(cores.div_ceil(2))),
         }
@@ -80,6 +76,6 @@ impl Hosted {
 
 impl std::fmt::Debug for Hosted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Hosted").field("owners", &self.owners.keys()).finish_non_exhaustive()
+        f.debug_struct("Hosted").field("owners", &self.rules.owners().keys()).finish_non_exhaustive()
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use modgate::durable::{Disk, Faults, Step};
-use modgate::store::{DataDir, Delete, Embedded, FindingKind, HealReport, NewVersion, Publish, Release, StoreError, Stores};
+use modgate::store::{DataDir, Delete, Embedded, FindingKind, HealReport, MovePath, NewVersion, Publish, Release, StoreError, Stores};
 
 use super::store_contract::{delete, id_of, module, owner, path, publish, put, record, token, version};
 
@@ -21,7 +21,7 @@ type Outcome = Result<(), StoreError>;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What is done, step by step; each can be done again if it failed.
-pub(super) const SCRIPT: usize = 14;
+pub(super) const SCRIPT: usize = 15;
 
 pub(super) async fn act(stores: &Stores, step: usize) -> Outcome {
     let claiming = |name: &str, v: &str| NewVersion { claim: Some("corp.example.com".to_owned()), ..module("alice", name, v, "one") };
@@ -44,7 +44,11 @@ pub(super) async fn act(stores: &Stores, step: usize) -> Outcome {
         10 => records.known_put(&path("example.com/Known")).await,
         11 => records.release_host("corp.example.com", "admin").await.map(drop),
         12 => records.token_revoke("first").await.map(drop),
-        _ => records.delete(&owner("alice"), &path(other), &version("v0.1.0-pre"), "alice").await.map(drop),
+        13 => {
+            let ask = MovePath { path: path(other), to: owner("bob"), needs_claim: false, max_bytes: None, by: "admin".to_owned() };
+            records.move_path(ask).await.map(drop)
+        }
+        _ => records.delete(&owner("bob"), &path(other), &version("v0.1.0-pre"), "bob").await.map(drop),
     }
 }
 
