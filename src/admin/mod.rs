@@ -5,6 +5,7 @@
 
 mod claims;
 mod explain;
+mod foundation;
 mod names;
 mod tokens;
 mod verify;
@@ -23,11 +24,11 @@ use crate::config::Config;
 use crate::egress::Policy;
 use crate::observe::audit::Audit;
 use crate::observe::metrics::Metrics;
-use crate::store::{DataDir, Embedded, HealReport, StoreError, Stores};
-use crate::upstream::Upstream;
+use crate::store::{DataDir, StoreError, Stores};
 
 pub use claims::{ClaimLine, ReleaseAsk, Released};
 pub use explain::Explain;
+pub use foundation::{Foundation, OpenError, SettingsError};
 pub use tokens::{TokenAsk, TokenLine, TokenMade, TokenRevoke};
 pub use verify::{FindingLine, Verified};
 
@@ -62,7 +63,7 @@ pub struct EgressPage {
     pub limit: usize,
 }
 
-/// The commands, over the parts that they need.
+/// The commands, over the parts that they need, under one set of settings.
 pub struct Operations {
     /// The settings.
     pub config: Arc<Config>,
@@ -80,48 +81,7 @@ pub struct Operations {
     pub metrics: Arc<Metrics>,
 }
 
-/// The parts cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The data directory, or the store in it.
-    #[error(transparent)]
-    Store(#[from] crate::store::OpenError),
-    /// The way upstream.
-    #[error(transparent)]
-    Upstream(#[from] crate::upstream::SetupError),
-    /// The cache.
-    #[error(transparent)]
-    Cache(#[from] crate::cache::OpenError),
-    /// Access.
-    #[error(transparent)]
-    Access(#[from] crate::access::NoRandomness),
-    /// The metrics.
-    #[error(transparent)]
-    Metrics(#[from] prometheus::Error),
-    /// The thread that opens them ended.
-    #[error("opening was cut off: {0}")]
-    Cut(#[from] tokio::task::JoinError),
-}
-
 impl Operations {
-    /// Opens the data directory and puts the parts together over it. What start-up mended is logged.
-    pub async fn open(config: Config) -> Result<Self, OpenError> {
-        tokio::task::spawn_blocking(move || Self::open_blocking(config)).await?
-    }
-
-    fn open_blocking(config: Config) -> Result<Self, OpenError> {
-        let config = Arc::new(config);
-        let data = Arc::new(DataDir::open(&config.data_dir)?);
-        let (stores, healed) = Embedded::open(&data)?;
-        log_healing(&healed);
-        let policy = Arc::new(Policy::new(&config, stores.records.clone()));
-        let access = Arc::new(Access::new(&config, stores.records.clone())?);
-        let upstream = Arc::new(Upstream::new(&config.upstream, policy.clone())?);
-        let cache = Cache::open(&data, &config.cache, upstream, policy.clone(), stores.records.clone())?;
-        let metrics = Arc::new(Metrics::new()?);
-        Ok(Self { config, stores, policy, access, cache, audit: Audit::default(), metrics })
-    }
-
     /// Runs a command by its name.
     pub async fn call(&self, command: &str, args: Value) -> Result<Value, OperationError> {
         match command {
@@ -165,25 +125,6 @@ fn asked<T: DeserializeOwned>(args: Value) -> Result<T, OperationError> {
 
 fn told<T: Serialize>(value: T) -> Result<Value, OperationError> {
     serde_json::to_value(value).map_err(|e| OperationError::Bad(format!("answer: {e}")))
-}
-
-/// What start-up found and did: an operator reads it after a crash.
-fn log_healing(report: &HealReport) {
-    if !report.is_clean() {
-        tracing::warn!(
-            replayed = report.replayed,
-            index_rebuilt = report.rebuilt,
-            index_set_aside = report.set_aside.as_ref().map(|path| path.display().to_string()),
-            blobs_removed = report.blobs_removed,
-            records_removed = report.records_removed,
-            tmp_removed = report.tmp_removed,
-            torn_lines = report.torn_lines,
-            "start-up mended what the last run left"
-        );
-    }
-    for finding in &report.findings {
-        tracing::error!(kind = %finding.kind, path = %finding.path.display(), "{}", finding.text);
-    }
 }
 
 /// A time as people and scripts read it: RFC 3339, UTC.

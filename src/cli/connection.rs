@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::{Global, UsageError};
-use crate::admin::{OperationError, Operations, SOCKET_FILE};
+use crate::admin::{Foundation, OperationError, Operations, SOCKET_FILE};
 
 /// Longest answer that is read, bytes: a page of the ledger is far below.
 const ANSWER_MAX: u64 = 64 << 20;
@@ -52,7 +52,8 @@ impl Connection {
             // Made here it would belong to whoever asks, and the server might not be able to write to it.
             bail!("{} is no data directory yet: `modgate serve` makes it; --data-dir or --config names another", config.data_dir.display());
         }
-        Ok(Self::Local(Box::new(Operations::open(config).await?)))
+        let (_, operations) = Foundation::open(config).await?;
+        Ok(Self::Local(Box::new(operations)))
     }
 
     /// Asks one thing. The error is the server's own words.

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
@@ -20,18 +21,38 @@ use crate::protocol::{self, Base, ModuleAsk, Reject, Request, SumdbWhat};
 /// Longest JSON of an operator's command, bytes.
 const COMMAND_MAX: usize = 64 << 10;
 
-/// Everything that requests are answered from.
-pub struct Front {
+/// Everything that requests are answered from, under one set of settings.
+pub struct House {
     /// The use cases.
-    pub gateway: Gateway,
+    gateway: Gateway,
     /// Operations.
-    pub operations: Arc<Operations>,
+    operations: Operations,
     /// Where this gateway is reached.
-    pub reached: Reached,
-    /// Whether requests are logged.
-    pub log_access: bool,
+    reached: Reached,
     /// True once the server drains.
-    pub draining: watch::Receiver<bool>,
+    draining: watch::Receiver<bool>,
+}
+
+/// Takes requests, and answers each from the house that stands when its head has come, to its end.
+pub struct Front {
+    house: ArcSwap<House>,
+}
+
+impl Front {
+    /// Opens `house`.
+    pub fn new(house: House) -> Self {
+        Self { house: ArcSwap::from_pointee(house) }
+    }
+
+    /// The house that stands.
+    pub fn house(&self) -> Arc<House> {
+        self.house.load_full()
+    }
+
+    /// Answers requests from `house` from now on; those that are under way end in the one that they began in.
+    pub fn rebuild(&self, house: House) {
+        self.house.store(Arc::new(house));
+    }
 }
 
 #[async_trait]
@@ -48,7 +69,7 @@ impl Service for Front {
             return response::reject(&Reject::NotFound);
         }
         let kind = kind(&request);
-        let (principal, outcome) = self.request(&head, request, body).await;
+        let (principal, outcome) = self.house().request(&head, request, body).await;
         let mut reply = outcome.unwrap_or_else(|refusal| response::refuse(&refusal));
         let note = reply.note.get_or_insert_with(Note::default);
         note.kind = kind;
@@ -61,7 +82,7 @@ impl Service for Front {
         if let Some(cause) = &note.cause {
             tracing::warn!(request_id = summary.request_id, status = summary.status, path = summary.path, "{cause}");
         }
-        if !self.log_access {
+        if !self.house.load().operations.config.log.access {
             return;
         }
         tracing::info!(
@@ -87,7 +108,25 @@ impl Service for Front {
 
 type Outcome = Result<Reply<Note>, Refusal>;
 
-impl Front {
+impl House {
+    /// What these settings make of requests.
+    pub fn new(operations: Operations, reached: Reached, draining: watch::Receiver<bool>) -> Self {
+        let Operations { config, stores, policy, access, cache, audit, .. } = &operations;
+        let https = reached.netrc_machine().map(str::to_owned);
+        let gateway = Gateway::new(config, stores.clone(), access.clone(), policy.clone(), cache.clone(), audit.clone(), https);
+        Self { gateway, operations, reached, draining }
+    }
+
+    /// Operations.
+    pub fn operations(&self) -> &Operations {
+        &self.operations
+    }
+
+    /// Where this gateway is reached.
+    pub fn reached(&self) -> &Reached {
+        &self.reached
+    }
+
     /// The principal as it stands in the log, and what became of the request.
     async fn request(&self, head: &Head, request: Request, body: &mut dyn RequestBody) -> (String, Outcome) {
         let authorization = authorization(&head.headers);
