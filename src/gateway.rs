@@ -3,6 +3,8 @@
 //! An answer to a read depends only on the path's class and on what the principal may see. A module that is
 //! hosted but not visible takes the very same way as one that is not there.
 
+mod packages;
+
 use std::sync::Arc;
 
 use crate::access::{Access, AuthError, BaseAccess, Principal};

@@ -6,7 +6,10 @@
 mod claims;
 mod explain;
 mod foundation;
+mod gc;
+mod moving;
 mod names;
+mod retention;
 mod tokens;
 mod verify;
 
@@ -29,6 +32,8 @@ use crate::store::{DataDir, StoreError, Stores};
 pub use claims::{ClaimLine, ReleaseAsk, Released};
 pub use explain::Explain;
 pub use foundation::{Foundation, OpenError, SettingsError};
+pub use gc::{GcAsk, GcDone, GcLine};
+pub use moving::{MoveAsk, MoveDone};
 pub use tokens::{TokenAsk, TokenLine, TokenMade, TokenRevoke};
 pub use verify::{FindingLine, Verified};
 
@@ -92,6 +97,8 @@ impl Operations {
             }
             "claims" => told(self.claims().await?),
             "release" => told(self.release(asked(args)?).await?),
+            "move" => told(self.move_path(asked(args)?).await?),
+            "gc" => told(self.gc(asked(args)?).await?),
             "token-create" => told(self.token_create(asked(args)?).await?),
             "tokens" => {
                 let tokens = self.stores.records.tokens().await?;

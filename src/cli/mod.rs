@@ -14,6 +14,7 @@ pub mod config;
 pub mod connection;
 pub mod egress;
 pub mod explain;
+pub mod gc;
 pub mod healthcheck;
 mod out;
 pub mod password;
@@ -63,7 +64,7 @@ enum Command {
     Explain(explain::Options),
     /// List every module path that was ever sent upstream
     Egress(egress::Options),
-    /// List and release what publishing made private
+    /// List, release and move what publishing made private
     #[command(subcommand)]
     Claim(claim::Command),
     /// Make, list and revoke tokens
@@ -71,6 +72,8 @@ enum Command {
     Token(token::Command),
     /// Hash a password for the settings file
     Password,
+    /// Show what may go, and remove it if told so
+    Gc(gc::Options),
     /// Re-hash everything that is kept
     Verify(verify::Options),
     /// Succeed if the server answers and its storage is writable
@@ -121,6 +124,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Egress(options) => connected(global, async |server| egress::run(server, options).await),
         Command::Claim(command) => connected(global, async |server| claim::run(server, command).await),
         Command::Token(command) => connected(global, async |server| token::run(server, command).await),
+        Command::Gc(options) => connected(global, async |server| gc::run(server, options).await),
         Command::Password => password::run(),
         Command::Verify(options) => connected(global, async |server| verify::run(server, options).await),
         Command::Healthcheck => healthcheck::run(global),

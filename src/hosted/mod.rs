@@ -5,9 +5,11 @@
 //! Who may publish and delete is judged by the caller; who may see what, by the [`View`] that the caller hands in.
 
 mod form;
+mod packages;
 mod publish;
 mod read;
 mod refusal;
+mod retention;
 mod rules;
 mod select;
 mod upload;
@@ -19,9 +21,11 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
+pub use packages::{Listing, Sums};
 pub use publish::Published;
 pub use read::{Answer, Read, View};
 pub use refusal::{Id, Outside, PublishRefusal};
+pub use retention::expired;
 pub use rules::{Given, NotForOwner, Rules};
 pub use upload::{Upload, UploadError};
 
@@ -47,6 +51,8 @@ pub struct Hosted {
     audit: Audit,
     upload_bytes_max: u64,
     judges: Arc<Semaphore>,
+    /// Of zips, by their SHA-256.
+    sums: moka::sync::Cache<[u8; 32], Sums>,
 }
 
 impl Hosted {
@@ -59,6 +65,7 @@ impl Hosted {
             audit,
             upload_bytes_max: config.limits.upload,
             judges: Arc::new(Semaphore::new(cores.div_ceil(2))),
+            sums: moka::sync::Cache::new(packages::SUMS_MAX),
         }
     }
 

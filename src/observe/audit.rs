@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::module::{ModulePath, OwnerName};
+use crate::module::{ModulePath, OwnerName, Version};
 
 /// Something that was done. Names and paths, never secrets.
 #[derive(Clone, Debug, Serialize)]
@@ -14,6 +14,26 @@ pub enum Event {
         owner: OwnerName,
         /// What.
         path: ModulePath,
+    },
+    /// A hosted version is gone.
+    Delete {
+        /// Whose it was.
+        owner: OwnerName,
+        /// The module.
+        path: ModulePath,
+        /// The version.
+        version: Version,
+        /// It was the path's last: the path is a tombstone now.
+        last: bool,
+    },
+    /// A path was given to another owner.
+    ClaimMoved {
+        /// The path.
+        path: ModulePath,
+        /// Whose it was.
+        from: OwnerName,
+        /// Whose it is.
+        to: OwnerName,
     },
 }
 
