@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{OperationError, Operations};
+use crate::observe::audit::Actor;
 
 /// Lines that are told, at most; the rest is counted.
 const LINES_MAX: usize = 10_000;
@@ -39,8 +40,8 @@ pub struct GcDone {
 }
 
 impl Operations {
-    pub(super) async fn gc(&self, ask: GcAsk) -> Result<GcDone, OperationError> {
-        let mut goes = self.expired(ask.force).await?;
+    pub(super) async fn gc(&self, ask: GcAsk, actor: &Actor) -> Result<GcDone, OperationError> {
+        let mut goes = self.expired(ask.force, actor).await?;
         let (files, bytes) = (goes.len() as u64, goes.iter().map(|line| line.bytes).sum());
         goes.truncate(LINES_MAX);
         Ok(GcDone { goes, files, bytes })

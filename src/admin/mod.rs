@@ -7,6 +7,7 @@ mod claims;
 mod explain;
 mod foundation;
 mod gc;
+mod metrics;
 mod moving;
 mod names;
 mod retention;
@@ -25,7 +26,7 @@ use crate::access::Access;
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::egress::Policy;
-use crate::observe::audit::Audit;
+use crate::observe::audit::{Actor, Audit};
 use crate::observe::metrics::Metrics;
 use crate::store::{DataDir, StoreError, Stores};
 
@@ -87,8 +88,8 @@ pub struct Operations {
 }
 
 impl Operations {
-    /// Runs a command by its name.
-    pub async fn call(&self, command: &str, args: Value) -> Result<Value, OperationError> {
+    /// Runs a command by its name. `actor`: for whom, for the audit trail.
+    pub async fn call(&self, command: &str, args: Value, actor: &Actor) -> Result<Value, OperationError> {
         match command {
             "explain" => told(self.explain(asked(args)?).await?),
             "egress" => {
@@ -96,22 +97,19 @@ impl Operations {
                 told(self.stores.records.ledger(from, limit.min(PAGE_MAX)).await?)
             }
             "claims" => told(self.claims().await?),
-            "release" => told(self.release(asked(args)?).await?),
-            "move" => told(self.move_path(asked(args)?).await?),
-            "gc" => told(self.gc(asked(args)?).await?),
-            "token-create" => told(self.token_create(asked(args)?).await?),
+            "release" => told(self.release(asked(args)?, actor).await?),
+            "move" => told(self.move_path(asked(args)?, actor).await?),
+            "gc" => told(self.gc(asked(args)?, actor).await?),
+            "token-create" => told(self.token_create(asked(args)?, actor).await?),
             "tokens" => {
                 let tokens = self.stores.records.tokens().await?;
                 told(tokens.iter().map(|token| TokenLine::of(token)).collect::<Vec<_>>())
             }
             "token-revoke" => {
-                let TokenRevoke { id } = asked(args)?;
-                if !self.stores.records.token_revoke(&id).await? {
-                    return Err(OperationError::Absent(format!("there is no token {id}; `modgate token list` shows them")));
-                }
+                self.token_revoke(asked(args)?, actor).await?;
                 told(())
             }
-            "verify" => told(self.verify().await?),
+            "verify" => told(self.verify(actor).await?),
             "findings" => told(self.findings().await?),
             _ => Err(OperationError::Absent(format!("there is no command {command}"))),
         }

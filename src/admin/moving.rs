@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{OPERATOR, OperationError, Operations};
+use super::{OperationError, Operations};
 use crate::hosted::{NotForOwner, Rules};
 use crate::module::{ModulePath, OwnerName};
-use crate::observe::audit::Event;
+use crate::observe::audit::{Actor, Event};
 use crate::store::{MovePath, Moved};
 
 /// `move`
@@ -27,7 +27,7 @@ pub struct MoveDone {
 impl Operations {
     /// Gives a path to another owner, if that owner could publish it and has room for it. That it may then lie above or below others'
     /// paths is decided by whoever asks.
-    pub(super) async fn move_path(&self, ask: MoveAsk) -> Result<MoveDone, OperationError> {
+    pub(super) async fn move_path(&self, ask: MoveAsk, actor: &Actor) -> Result<MoveDone, OperationError> {
         let path: ModulePath = ask.module.parse().map_err(|e| OperationError::Bad(format!("{e}")))?;
         let to: OwnerName = ask.owner.parse().map_err(|e| OperationError::Bad(format!("{e}")))?;
         let rules = Rules::new(&self.config, self.policy.clone(), self.stores.records.clone());
@@ -40,11 +40,12 @@ impl Operations {
             to: to.clone(),
             needs_claim: given.needs_claim,
             max_bytes: given.max_bytes,
-            by: OPERATOR.to_owned(),
+            by: actor.by.to_string(),
         };
         match self.stores.records.move_path(ask).await? {
             Moved::Moved { from, holding, .. } => {
-                self.audit.record(OPERATOR, &Event::ClaimMoved { path: path.clone(), from: from.clone(), to: to.clone() });
+                let moved = Event::ClaimMoved { path: path.clone(), from: from.clone(), to: to.clone() };
+                self.audit.record_durably(actor, &[moved]).await;
                 let what = match holding.versions {
                     0 => "a tombstone".to_owned(),
                     versions => format!("{versions} versions, {} bytes", holding.bytes),

@@ -1,14 +1,14 @@
 //! Hosted versions that `owners.NAME.retain` lets go. None goes unasked: that would be a surprise.
 
 use super::gc::GcLine;
-use super::{OPERATOR, Operations, rfc3339};
+use super::{Operations, rfc3339};
 use crate::hosted::expired;
-use crate::observe::audit::Event;
+use crate::observe::audit::{Actor, Event};
 use crate::store::{Delete, StoreError, VersionRecord, unix_now};
 
 impl Operations {
     /// What may go now, sealed versions too; with `force`, what went.
-    pub(super) async fn expired(&self, force: bool) -> Result<Vec<GcLine>, StoreError> {
+    pub(super) async fn expired(&self, force: bool, actor: &Actor) -> Result<Vec<GcLine>, StoreError> {
         let index = self.stores.records.hosted_index().await?;
         let mut lines = Vec::new();
         for (path, owner) in &index.hosted {
@@ -16,7 +16,7 @@ impl Operations {
             let Some(module) = self.stores.records.module(path).await?.filter(|module| module.owner == *owner) else { continue };
             for record in expired(&module.versions, retain, unix_now()) {
                 let line = self.expired_line(record).await?;
-                if !force || self.expire(record).await? {
+                if !force || self.expire(record, actor).await? {
                     lines.push(line);
                 }
             }
@@ -37,11 +37,11 @@ impl Operations {
     }
 
     /// Removes a version; not one that took its place since it was judged.
-    async fn expire(&self, record: &VersionRecord) -> Result<bool, StoreError> {
-        let Delete::Deleted { last, .. } = self.stores.records.expire(record, OPERATOR).await? else { return Ok(false) };
+    async fn expire(&self, record: &VersionRecord, actor: &Actor) -> Result<bool, StoreError> {
+        let Delete::Deleted { last, .. } = self.stores.records.expire(record, &actor.by).await? else { return Ok(false) };
         let VersionRecord { owner, path, version, .. } = record.clone();
-        tracing::info!(%owner, %path, %version, by = OPERATOR, last, "deleted");
-        self.audit.record(OPERATOR, &Event::Delete { owner, path, version, last });
+        tracing::info!(%owner, %path, %version, by = &*actor.by, last, "deleted");
+        self.audit.record_durably(actor, &[Event::Delete { owner, path, version, last }]).await;
         Ok(true)
     }
 }

@@ -11,7 +11,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::{Global, UsageError};
-use crate::admin::{Foundation, OperationError, Operations, SOCKET_FILE};
+use crate::admin::{Foundation, OPERATOR, OperationError, Operations, SOCKET_FILE};
+use crate::observe::audit::Actor;
 
 /// Longest answer that is read, bytes: a page of the ledger is far below.
 const ANSWER_MAX: u64 = 64 << 20;
@@ -60,7 +61,7 @@ impl Connection {
     pub async fn call<T: DeserializeOwned>(&self, command: &str, args: &impl Serialize) -> anyhow::Result<T> {
         let args = serde_json::to_value(args)?;
         let answer = match self {
-            Self::Local(operations) => match operations.call(command, args).await {
+            Self::Local(operations) => match operations.call(command, args, &Actor::local(OPERATOR)).await {
                 Err(OperationError::Bad(text)) => return Err(UsageError(text).into()),
                 done => done?,
             },

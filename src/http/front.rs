@@ -15,8 +15,9 @@ use super::response::{self, Note};
 use super::{BodyError, End, Head, ListenerKind, Reply, RequestBody, Service, Summary};
 use crate::access::Principal;
 use crate::admin::{OPERATOR, OperationError, Operations};
-use crate::gateway::{Gateway, Refusal};
+use crate::gateway::{Caller, Gateway, Refusal};
 use crate::hosted::{Upload, UploadError};
+use crate::observe::audit::Actor;
 use crate::protocol::{self, Base, ModuleAsk, PackageAsk, PackageQuery, Reject, Request, SumdbWhat};
 
 /// Longest JSON of an operator's command, bytes.
@@ -137,10 +138,13 @@ impl House {
         };
         // Whoever reaches the socket is the user whom the server runs as.
         let name = if head.listener == ListenerKind::AdminSocket { OPERATOR } else { who.text() }.to_owned();
-        (name, self.serve(head, request, &who, body).await)
+        let actor =
+            Actor { by: name.as_str().into(), request_id: Some(head.request_id.as_str().into()), peer: head.peer.map(|peer| peer.ip()) };
+        (name, self.serve(head, request, &Caller { who, actor }, body).await)
     }
 
-    async fn serve(&self, head: &Head, request: Request, who: &Principal, body: &mut dyn RequestBody) -> Outcome {
+    async fn serve(&self, head: &Head, request: Request, caller: &Caller, body: &mut dyn RequestBody) -> Outcome {
+        let who = &caller.who;
         match request {
             Request::Home(_) => self.home(who).await,
             Request::Module(base, path, ask) => {
@@ -150,11 +154,11 @@ impl House {
             Request::Sumdb(base, ask) => self.gateway.sumdb(&base, &ask, who).await.map(response::answer),
             Request::Publish(owner) => {
                 let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-                let published = self.gateway.publish(owner.as_ref(), who, content_type, &mut Adapted(body)).await?;
+                let published = self.gateway.publish(owner.as_ref(), caller, content_type, &mut Adapted(body)).await?;
                 Ok(response::text(201, published))
             }
             Request::Delete(owner, path, version) => {
-                self.gateway.delete(owner.as_ref(), &path, &version, who).await.map(|()| response::no_content())
+                self.gateway.delete(owner.as_ref(), &path, &version, caller).await.map(|()| response::no_content())
             }
             Request::Packages(owner) => match PackageQuery::parse(head.query.as_deref()) {
                 Ok(query) => {
@@ -171,7 +175,7 @@ impl House {
                 let (record, sums) = self.gateway.package_files(owner.as_ref(), &path, &version, who).await?;
                 Ok(packages::files(&record, sums.as_ref()))
             }
-            Request::Admin(command) => self.admin(head, &command, who, body).await,
+            Request::Admin(command) => self.admin(head, &command, caller, body).await,
             Request::Health => Ok(response::text(200, "ok\n".to_owned())),
             Request::Ready => Ok(self.ready().await),
         }
@@ -185,7 +189,8 @@ impl House {
     }
 
     /// Operations: over the socket for whoever reaches it, over TCP with an admin's credentials.
-    async fn admin(&self, head: &Head, command: &str, who: &Principal, body: &mut dyn RequestBody) -> Outcome {
+    async fn admin(&self, head: &Head, command: &str, caller: &Caller, body: &mut dyn RequestBody) -> Outcome {
+        let who = &caller.who;
         match head.listener {
             ListenerKind::Public { .. } => return Ok(response::reject(&Reject::NotFound)),
             ListenerKind::AdminTcp if who.is_anonymous() => return Err(Refusal::SignIn),
@@ -201,7 +206,7 @@ impl House {
             }
         }
         let outcome = match serde_json::from_slice(&json) {
-            Ok(args) => self.operations.call(command, args).await,
+            Ok(args) => self.operations.call(command, args, &caller.actor).await,
             Err(error) => Err(OperationError::Bad(format!("the arguments are not JSON: {error}"))),
         };
         Ok(response::operation(outcome))
