@@ -127,6 +127,21 @@ fn reads(module: &str) -> Vec<(&'static str, &'static str, String)> {
     reads
 }
 
+/// Every read of an owner's API, as (name, method, target).
+fn api_reads(base: &str, module: &str) -> Vec<(&'static str, &'static str, String)> {
+    let api = format!("/api/v1/packages/{base}");
+    let encoded = module.replace('/', "%2F");
+    let reads = [
+        ("api list", format!("{api}?type=go&q={module}")),
+        ("api list", api.clone()),
+        ("api version", format!("{api}/go/{module}/v1.0.0")),
+        ("api version", format!("{api}/go/{encoded}/v1.0.0")),
+        ("api files", format!("{api}/go/{module}/v1.0.0/files")),
+        ("api other version", format!("{api}/go/{module}/v1.0.9")),
+    ];
+    ["GET", "HEAD"].into_iter().flat_map(|method| reads.clone().map(|(name, target)| (name, method, target))).collect()
+}
+
 fn sees(who: &str, owner: &str) -> bool {
     match (who, owner) {
         (_, "pub") => true,
@@ -153,8 +168,12 @@ fn expected(who: &str, base: &str, owner: &str, state: &str, read: &str) -> u16 
     if read == "lookup" {
         return 403;
     }
+    if read == "api list" {
+        return 200;
+    }
     let here = state == "hosted" && sees(who, owner) && (base.is_empty() || base == owner);
-    let there = matches!(read, "list" | "latest" | "info" | "mod" | "zip" | "alias info" | "alias mod" | "alias zip");
+    let there =
+        matches!(read, "list" | "latest" | "info" | "mod" | "zip" | "alias info" | "alias mod" | "alias zip" | "api version" | "api files");
     if here && there { 200 } else { 404 }
 }
 
@@ -183,24 +202,29 @@ fn an_answer_depends_only_on_the_class_of_the_path_and_on_what_the_principal_may
             for owner in OWNERS {
                 for state in ["hosted", "absent", "deleted"] {
                     let module = path(owner, state);
-                    for (read, method, rest) in reads(&module) {
-                        let reply = ask(who, method, &format!("{prefix}{rest}"));
+                    let based = reads(&module).into_iter().map(|(read, method, rest)| (read, method, format!("{prefix}{rest}")));
+                    let api = if base.is_empty() { vec![] } else { api_reads(base, &module) };
+                    for (read, method, target) in based.chain(api) {
+                        let reply = ask(who, method, &target);
                         asked += 1;
                         let expected = expected(who, base, owner, state, read);
                         if reply.status != expected {
-                            wrong.push(format!("{who} {method} {prefix}{rest}: {} instead of {expected}", reply.status));
+                            wrong.push(format!("{who} {method} {target}: {} instead of {expected}", reply.status));
                         }
                         // What is not for this caller looks like what was never there: but for its own name.
-                        if reply.status != 200 && state != "absent" && !sees(who, owner) {
+                        let says_nothing = reply.status != 200 || read == "api list" && base != owner;
+                        if says_nothing && state != "absent" && !sees(who, owner) {
                             let absent = path(owner, "absent");
-                            let twin = ask(who, method, &format!("{prefix}{}", rest.replace(&module, &absent)));
+                            let encoded = |module: &str| module.replace('/', "%2F");
+                            let twin = target.replace(&module, &absent).replace(&encoded(&module), &encoded(&absent));
+                            let twin = ask(who, method, &twin);
                             let (status, mut headers, body) = shape(&twin);
                             let body = body.replace(&absent, &module);
                             headers.retain(|(name, _)| name != "content-length");
                             let (got_status, mut got_headers, got_body) = shape(&reply);
                             got_headers.retain(|(name, _)| name != "content-length");
                             if (status, &headers, &body) != (got_status, &got_headers, &got_body) {
-                                wrong.push(format!("{who} {method} {prefix}{rest}: tells that the module is {state}"));
+                                wrong.push(format!("{who} {method} {target}: tells that the module is {state}"));
                             }
                         }
                     }
@@ -209,7 +233,7 @@ fn an_answer_depends_only_on_the_class_of_the_path_and_on_what_the_principal_may
         }
     }
     assert!(wrong.is_empty(), "{} of {asked}:\n{}", wrong.len(), wrong.join("\n"));
-    assert!(asked > 10_000, "{asked}");
+    assert!(asked > 15_000, "{asked}");
 }
 
 #[test]
@@ -304,6 +328,8 @@ fn where_everyone_must_sign_in_anonymous_reads_nothing() {
     for target in [
         "/",
         "/api/packages/pub/go",
+        "/api/v1/packages/pub",
+        "/api/v1/packages/pub/go/corp.example.com/x/v1.0.0/files",
         "/example.net/alpha/@v/list",
         "/corp.example.com/x/@v/list",
         "/sumdb/x.org/lookup/example.net/alpha@v1.0.0",

@@ -12,6 +12,7 @@ mod http_server;
 mod http_toy;
 mod live;
 mod operator;
+mod packages;
 mod publish;
 mod responses;
 mod store_contract;
