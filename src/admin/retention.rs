@@ -40,7 +40,6 @@ impl Operations {
     async fn expire(&self, record: &VersionRecord, actor: &Actor) -> Result<bool, StoreError> {
         let Delete::Deleted { last, .. } = self.stores.records.expire(record, &actor.by).await? else { return Ok(false) };
         let VersionRecord { owner, path, version, .. } = record.clone();
-        tracing::info!(%owner, %path, %version, by = &*actor.by, last, "deleted");
         self.audit.record_durably(actor, &[Event::Delete { owner, path, version, last }]).await;
         Ok(true)
     }
