@@ -90,6 +90,11 @@ impl Foundation {
     pub fn enforce(&self, operations: &Operations) {
         self.gate.enforce(operations.policy.clone());
     }
+
+    /// Brings the cache within another `cache.max_size`. Blocks on the disk.
+    pub fn resize(&self, bytes_max: u64) {
+        self.stock.resize(bytes_max);
+    }
 }
 
 /// What start-up found and did: an operator reads it after a crash.

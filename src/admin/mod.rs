@@ -3,6 +3,7 @@
 //!
 //! Arguments and answers are JSON values, so that all three ways are one.
 
+mod backup;
 mod claims;
 mod explain;
 mod foundation;
@@ -42,6 +43,9 @@ pub use verify::{FindingLine, Verified};
 pub const SOCKET_FILE: &str = DataDir::ADMIN_SOCKET;
 /// Lines of the ledger that are given at once, at most.
 const PAGE_MAX: usize = 10_000;
+
+/// The command that answers with an archive: [`Operations::backup`].
+pub const BACKUP: &str = "backup";
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -110,6 +114,7 @@ impl Operations {
                 told(())
             }
             "verify" => told(self.verify(actor).await?),
+            "rebuild" => told(self.stores.verify.rebuild().await?),
             "findings" => told(self.findings().await?),
             _ => Err(OperationError::Absent(format!("there is no command {command}"))),
         }

@@ -25,12 +25,12 @@ const STAMP_FIRST: u64 = 1 << 32;
 pub(crate) struct Index {
     root: PathBuf,
     disk: Disk,
-    bytes_max: u64,
     state: Mutex<State>,
     idle: Condvar,
 }
 
 struct State {
+    bytes_max: u64,
     entries: HashMap<Arc<str>, Entry>,
     /// Keys by last use.
     order: BTreeMap<u64, Arc<str>>,
@@ -67,8 +67,9 @@ pub struct Usage {
 }
 
 impl State {
-    fn new() -> Self {
+    fn new(bytes_max: u64) -> Self {
         Self {
+            bytes_max,
             entries: HashMap::new(),
             order: BTreeMap::new(),
             stamp: STAMP_FIRST,
@@ -110,12 +111,12 @@ impl Index {
         let mut found = Vec::new();
         scan(root, root, &mut found)?;
         found.sort_by(|a, b| a.used.cmp(&b.used).then_with(|| a.key.cmp(&b.key)));
-        let mut state = State::new();
+        let mut state = State::new(bytes_max);
         for file in found {
             state.used += file.bytes;
             state.insert(file.key.into(), file.bytes);
         }
-        let index = Self { root: root.to_owned(), disk, bytes_max, state: Mutex::new(state), idle: Condvar::new() };
+        let index = Self { root: root.to_owned(), disk, state: Mutex::new(state), idle: Condvar::new() };
         index.make_room(0);
         Ok(index)
     }
@@ -149,10 +150,17 @@ impl Index {
         Usage { entries: state.entries.len() as u64, bytes: state.used, evicted: state.evicted, corrupt: state.corrupt }
     }
 
+    /// Holds to another bound from now on. What is set aside already may stay above it until it is written or given back. Blocks on
+    /// the disk.
+    pub(crate) fn resize(&self, bytes_max: u64) {
+        self.state().bytes_max = bytes_max;
+        self.make_room(0);
+    }
+
     /// Sets bytes aside if that needs nothing else to go. Never blocks on the disk.
     pub(crate) fn try_reserve(self: &Arc<Self>, bytes: u64) -> Option<Reservation> {
         let mut state = self.state();
-        if state.used.checked_add(bytes)? > self.bytes_max {
+        if state.used.checked_add(bytes)? > state.bytes_max {
             return None;
         }
         state.used += bytes;
@@ -174,10 +182,10 @@ impl Index {
             let victim = {
                 let mut state = self.state();
                 let wanted = state.used.saturating_add(bytes);
-                if wanted <= self.bytes_max {
+                if wanted <= state.bytes_max {
                     return true;
                 }
-                let reachable = state.reserved.saturating_add(bytes) <= self.bytes_max;
+                let reachable = state.reserved.saturating_add(bytes) <= state.bytes_max;
                 if (!reachable && bytes > 0) || tried > state.entries.len() {
                     return false;
                 }

@@ -188,6 +188,11 @@ impl Stock {
             .map_err(|source| OpenError { dir: data.root().display().to_string(), source })?;
         Ok(Self { _data: data.clone(), shelf: Arc::new(shelf), gate, records, flights: Arc::default(), clock })
     }
+
+    /// Keeps at most this many bytes from now on: what is over is evicted now, and whatever is being filled is counted. Blocks on the disk.
+    pub fn resize(&self, bytes_max: u64) {
+        self.shelf.index.resize(bytes_max);
+    }
 }
 
 /// The stock under one set of settings, and the only way through it to upstream. Cheap to clone.

@@ -8,6 +8,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Environment, Flags, Loaded};
 
+mod certificates;
+pub mod backup;
 pub mod check;
 pub mod claim;
 pub mod config;
@@ -76,6 +78,10 @@ enum Command {
     Gc(gc::Options),
     /// Re-hash everything that is kept
     Verify(verify::Options),
+    /// Write all that cannot be made anew into one archive, while serving
+    Backup(backup::Options),
+    /// Put such an archive into a data directory that is empty
+    Restore(backup::Options),
     /// Succeed if the server answers and its storage is writable
     Healthcheck,
 }
@@ -83,13 +89,11 @@ enum Command {
 impl Global {
     /// Reads the settings; all that is wrong with them is in the error.
     fn load(&self, listen: &[String], tls_listen: &[String]) -> anyhow::Result<Loaded> {
-        let flags = Flags {
-            config: self.config.clone(),
-            data_dir: self.data_dir.clone(),
-            listen: listen.to_vec(),
-            tls_listen: tls_listen.to_vec(),
-        };
-        Ok(crate::config::load(&flags, &Environment::of_process())?)
+        Ok(crate::config::load(&self.flags(listen, tls_listen), &Environment::of_process())?)
+    }
+
+    fn flags(&self, listen: &[String], tls_listen: &[String]) -> Flags {
+        Flags { config: self.config.clone(), data_dir: self.data_dir.clone(), listen: listen.to_vec(), tls_listen: tls_listen.to_vec() }
     }
 }
 
@@ -113,29 +117,31 @@ pub fn run() -> ExitCode {
 
 fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
     let global = &cli.global;
-    if global.server.is_some() && matches!(cli.command, Command::Serve(_) | Command::Config(_) | Command::Password) {
+    if global.server.is_some() && matches!(cli.command, Command::Serve(_) | Command::Config(_) | Command::Password | Command::Restore(_)) {
         return Err(UsageError("this command works on this machine alone: leave --server out".to_owned()).into());
     }
     match &cli.command {
         Command::Serve(options) => serve::run(global, options),
         Command::Check => check::run(global),
         Command::Config(options) => config::run(global, options),
-        Command::Explain(options) => connected(global, async |server| explain::run(server, options).await),
-        Command::Egress(options) => connected(global, async |server| egress::run(server, options).await),
-        Command::Claim(command) => connected(global, async |server| claim::run(server, command).await),
-        Command::Token(command) => connected(global, async |server| token::run(server, command).await),
-        Command::Gc(options) => connected(global, async |server| gc::run(server, options).await),
+        Command::Explain(options) => connected(global, async |server| explain::run(&server, options).await),
+        Command::Egress(options) => connected(global, async |server| egress::run(&server, options).await),
+        Command::Claim(command) => connected(global, async |server| claim::run(&server, command).await),
+        Command::Token(command) => connected(global, async |server| token::run(&server, command).await),
+        Command::Gc(options) => connected(global, async |server| gc::run(&server, options).await),
         Command::Password => password::run(),
-        Command::Verify(options) => connected(global, async |server| verify::run(server, options).await),
+        Command::Verify(options) => connected(global, async |server| verify::run(&server, options).await),
+        Command::Backup(options) => connected(global, async |server| backup::take(server, options).await),
+        Command::Restore(options) => backup::put(global, options),
         Command::Healthcheck => healthcheck::run(global),
     }
 }
 
 /// Runs a command against the server that answers, or against the store itself.
-fn connected(global: &Global, command: impl AsyncFnOnce(&connection::Connection) -> anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+fn connected(global: &Global, command: impl AsyncFnOnce(connection::Connection) -> anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let connection = connection::Connection::open(global).await?;
-        command(&connection).await
+        command(connection).await
     })
 }

@@ -1,23 +1,27 @@
 //! `modgate serve`: puts the parts together and runs them until a signal ends it.
 
+mod reload;
+
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{Global, out, samples};
+use self::reload::Running;
+use super::{Global, certificates, out, samples};
 use crate::access::{self, ADMIN_TOKEN_FILE};
 use crate::admin::{Foundation, Operations, SOCKET_FILE};
-use crate::config::{Config, Tls};
+use crate::config::{self, Environment, Flags, Loaded};
 use crate::http::front::{Front, House};
-use crate::http::paste::{self, Reached, Trust};
-use crate::http::{Drained, Server, local_ca, tls::Certificates};
-use crate::observe::logs;
+use crate::http::keeper::Keeper;
+use crate::http::paste::{self, Reached};
+use crate::http::{Drained, Server};
+use crate::observe::logs::{self, Logging};
 
 /// Where to listen, over what the settings say.
 #[derive(Debug, Args)]
@@ -32,40 +36,42 @@ pub struct Options {
 
 /// Runs the gateway. Returns when it has drained.
 pub fn run(global: &Global, options: &Options) -> anyhow::Result<ExitCode> {
-    let loaded = global.load(&options.listen, &options.tls_listen)?;
+    let flags = global.flags(&options.listen, &options.tls_listen);
+    let loaded = config::load(&flags, &Environment::of_process())?;
     let server = &loaded.config.server;
     if server.listen.is_empty() && server.tls_listen.is_empty() {
         bail!("nothing to listen on: set server.listen or server.tls_listen, or give --listen ADDRESS");
     }
-    logs::init(&loaded.config.log);
+    let logging = logs::init(&loaded.config.log);
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(loaded.config))?;
+    runtime.block_on(serve(flags, loaded, logging))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(flags: Flags, loaded: Loaded, logging: Logging) -> anyhow::Result<()> {
     // Signals are caught before anything that they could cut in half.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let (_foundation, operations) = Foundation::open(config).await?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let (foundation, operations) = Foundation::open(loaded.config.clone()).await?;
     let config = operations.config.clone();
     let new_token = access::ensure_admin_token(&config.data_dir, &*operations.stores.records).await?;
-    let (stop, stopping) = watch::channel(false);
-    let Https { certificates, trust } = tls(&config, &stopping)?;
+    let keeper = certificates::prepare(&config)?.map(|prepared| Arc::new(Keeper::new(prepared)));
     let server = Server {
         plain: config.server.listen.clone(),
         tls: config.server.tls_listen.clone(),
-        certificates,
+        certificates: keeper.as_ref().map(|keeper| keeper.certificates()),
         admin: config.server.admin_listen,
         admin_socket: Some(config.data_dir.join(SOCKET_FILE)),
     };
     let bound = server.bind(&config.limits)?;
-    let reached = Reached::new(&config, bound.addresses());
+    let addresses = bound.addresses().clone();
+    let reached = Reached::new(&config, &addresses);
     warn_of(&operations).await;
-    greet(&operations, &reached, trust.as_ref(), new_token.as_deref()).await?;
+    greet(&operations, &reached, new_token.as_deref()).await?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         settings = config.file.as_ref().map(|file| file.display().to_string()),
@@ -74,11 +80,21 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         https = reached.https,
         "serving"
     );
+    let (stop, stopping) = watch::channel(false);
     let front = Arc::new(Front::new(House::new(operations, reached, stopping.clone())));
-    let serving = tokio::spawn(bound.run(front, stopping, config.server.drain));
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    let (bounds, bounds_seen) = watch::channel(reload::bounds(&loaded));
+    let serving = tokio::spawn(bound.run(front.clone(), stopping.clone(), bounds_seen));
+    if let Some(keeper) = keeper.clone() {
+        tokio::spawn(keeper.keep(stopping.clone()));
+    }
+    let foundation = Arc::new(foundation);
+    let mut running = Running { flags, loaded, foundation, front, keeper, bounds, logging, addresses, draining: stopping };
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hang_up.recv() => running.reload().await,
+        }
     }
     tracing::info!("draining");
     // The receivers live in the server that is waited for below.
@@ -90,34 +106,6 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the HTTPS listeners need, and what clients need for them.
-#[derive(Default)]
-struct Https {
-    certificates: Option<Arc<Certificates>>,
-    /// With a CA of our own.
-    trust: Option<Trust>,
-}
-
-/// The certificate of the HTTPS listeners; a local one is kept renewed until `stopping`.
-fn tls(config: &Config, stopping: &watch::Receiver<bool>) -> anyhow::Result<Https> {
-    match &config.server.tls {
-        None => Ok(Https::default()),
-        Some(Tls::Files { cert, key }) => Ok(Https { certificates: Some(Certificates::from_files(cert, key)?), trust: None }),
-        Some(Tls::Local) => {
-            let host = config.server.public_url.as_ref().and_then(|url| url.host_str().map(str::to_owned));
-            let names: Vec<String> = host.into_iter().collect();
-            let folder = local_ca::folder(&config.data_dir);
-            let ca = local_ca::ensure(&folder, &names).context("tls = \"local\"")?;
-            let https = Https {
-                certificates: Some(ca.certificates()),
-                trust: Some(Trust { bundle: absolute(&local_ca::bundle_file(&folder))?, ca: absolute(&local_ca::ca_file(&folder))? }),
-            };
-            tokio::spawn(ca.keep_renewed(stopping.clone()));
-            Ok(https)
-        }
-    }
-}
-
 /// What an operator should know before the first request.
 async fn warn_of(operations: &Operations) {
     match operations.findings().await {
@@ -127,7 +115,7 @@ async fn warn_of(operations: &Operations) {
 }
 
 /// The lines to paste go to standard output, the log to standard error. The token is shown once, on a terminal only.
-async fn greet(operations: &Operations, reached: &Reached, trust: Option<&Trust>, new_token: Option<&str>) -> anyhow::Result<()> {
+async fn greet(operations: &Operations, reached: &Reached, new_token: Option<&str>) -> anyhow::Result<()> {
     let config = &operations.config;
     let mut patterns = operations.all_private_names().await?;
     let token_file = absolute(&config.data_dir.join(ADMIN_TOKEN_FILE))?;
@@ -136,7 +124,7 @@ async fn greet(operations: &Operations, reached: &Reached, trust: Option<&Trust>
     } else {
         let samples = samples::write(&absolute(&config.data_dir)?)?;
         patterns.insert(samples::HOST.to_owned());
-        paste::first_run(reached, &token_file, trust, &patterns, &samples)
+        paste::first_run(reached, &token_file, certificates::trust(config)?.as_ref(), &patterns, &samples)
     };
     if let Some(token) = new_token {
         tracing::info!(file = %token_file.display(), "made an admin token");

@@ -78,6 +78,9 @@ pub(super) const KEYS: &[Key] = &[
     key("users.*.admin", Kind::Truth, "false"),
 ];
 
+/// What a running gateway cannot change: it is opened, or begun, once.
+pub(super) const FIXED: &[&str] = &["data_dir", "server.listen", "server.tls_listen", "server.admin_listen", "log.format"];
+
 /// What a run without a file has besides: key and value, written as in the environment.
 pub(super) const BUILT_IN: &[(&str, &str)] =
     &[("server.listen", "127.0.0.1:8080"), ("server.tls_listen", "127.0.0.1:8443"), ("server.tls", "local")];

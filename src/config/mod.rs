@@ -10,6 +10,7 @@ mod load;
 mod password;
 mod problem;
 mod raw;
+mod reload;
 mod sections;
 mod upstream;
 mod values;
@@ -30,6 +31,7 @@ pub use hosts::{HostKind, PublicHosts};
 pub use load::{Environment, Flags, Loaded, REFERENCE, Setting, load, load_text};
 pub use password::{PasswordHashError, check_password_hash};
 pub use problem::{ConfigError, Fault, Problem};
+pub use reload::{Kept, Reloaded};
 pub use values::parse_duration;
 
 /// Where a value came from: what `modgate config` and `explain` print.
@@ -117,9 +119,9 @@ pub enum Tls {
     /// PEM files.
     Files {
         /// The chain.
-        cert: PathBuf,
+        cert: Sourced<PathBuf>,
         /// The private key.
-        key: PathBuf,
+        key: Sourced<PathBuf>,
     },
     /// A CA of our own in `data_dir/tls`.
     Local,

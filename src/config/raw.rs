@@ -53,7 +53,7 @@ impl Raw {
 }
 
 /// What one or more places set.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Layer {
     /// By full key, owners' and users' names included.
     pub(super) values: BTreeMap<String, Sourced<Raw>>,

@@ -98,7 +98,8 @@ fn tls(r: &mut Reader) -> Option<Tls> {
         return r.optional("server.tls", |text| if text == "local" { Ok(Tls::Local) } else { Err(expected()) }).map(|tls| tls.value);
     }
     if let [Some(cert), Some(key)] = PARTS.map(|part| r.value(part, path_text)) {
-        return Some(Tls::Files { cert: path(cert), key: path(key) });
+        let file = |sourced: Sourced<String>| Sourced { source: sourced.source.clone(), value: path(sourced) };
+        return Some(Tls::Files { cert: file(cert), key: file(key) });
     }
     None
 }

@@ -14,7 +14,7 @@ use super::paste::{self, Reached};
 use super::response::{self, Note};
 use super::{BodyError, End, Head, ListenerKind, Reply, RequestBody, Service, Summary};
 use crate::access::Principal;
-use crate::admin::{OPERATOR, OperationError, Operations};
+use crate::admin::{BACKUP, OPERATOR, OperationError, Operations};
 use crate::gateway::{Caller, Gateway, Refusal};
 use crate::hosted::{Upload, UploadError};
 use crate::observe::audit::Actor;
@@ -204,6 +204,12 @@ impl House {
             if json.len() > COMMAND_MAX {
                 return Err(Refusal::TooLarge(format!("a command's arguments are at most {COMMAND_MAX} bytes")));
             }
+        }
+        if command == BACKUP {
+            return Ok(match self.operations.backup(&caller.actor).await {
+                Ok(archive) => response::archive(archive),
+                Err(error) => response::operation(Err(error)),
+            });
         }
         let outcome = match serde_json::from_slice(&json) {
             Ok(args) => self.operations.call(command, args, &caller.actor).await,

@@ -36,6 +36,7 @@ mod conn;
 mod file;
 pub mod front;
 mod incoming;
+pub mod keeper;
 pub mod local_ca;
 mod outgoing;
 mod packages;
@@ -48,7 +49,7 @@ mod socket;
 pub mod tls;
 
 pub use bind::BindError;
-pub use server::{ADMIN_CONNECTIONS, Addresses, Bound, Drained, Server};
+pub use server::{ADMIN_CONNECTIONS, Addresses, Bound, Bounds, Drained, Server};
 
 /// The slowest average rate, bytes a second of waiting, at which a request body may come in, once `limits.stall` is over: 500 MiB
 /// then take a day and a half at most. Time that the service itself takes between two pieces does not count.

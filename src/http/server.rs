@@ -77,16 +77,24 @@ pub enum Drained {
     Cut,
 }
 
+/// What may change while a server runs. A connection keeps the limits that it was accepted with.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// `[limits]`
+    pub limits: Arc<Limits>,
+    /// How long, at shutdown, what is under way may take to end.
+    pub drain: Duration,
+}
+
 /// Open listeners; connections already wait in their backlogs.
 pub struct Bound {
     public: Group,
     admin: Vec<Group>,
     addresses: Addresses,
-    limits: Arc<Limits>,
 }
 
 impl Server {
-    /// Opens every listener, or none. Needs a tokio runtime.
+    /// Opens every listener, or none; the public ones let in as many connections at once as `limits` says. Needs a tokio runtime.
     ///
     /// # Errors
     /// The first that could not be opened.
@@ -120,7 +128,7 @@ impl Server {
             group.doors.push(Door { listener: Listener::Unix(socket), kind: ListenerKind::AdminSocket, acceptor: None });
             admin.push(group);
         }
-        Ok(Bound { public, admin, addresses, limits: Arc::new(limits.clone()) })
+        Ok(Bound { public, admin, addresses })
     }
 }
 
@@ -131,16 +139,19 @@ impl Bound {
     }
 
     /// Serves until `shutdown` is true or its sender gone; then the public listeners accept no more, and what is under way may end for
-    /// at most `drain`; the rest is cut. The admin listeners serve on until the public ones have drained, so that a balancer and an
+    /// at most the drain of `bounds`; the rest is cut. The admin listeners serve on until the public ones have drained, so that a balancer and an
     /// operator are told of it. Dropping this future ends everything at once.
-    pub async fn run<S: Service>(self, service: Arc<S>, mut shutdown: watch::Receiver<bool>, drain: Duration) -> Drained {
+    pub async fn run<S: Service>(self, service: Arc<S>, mut shutdown: watch::Receiver<bool>, bounds: watch::Receiver<Bounds>) -> Drained {
         let (cut, cut_seen) = watch::channel(false);
-        let mut options = HttpServerOptions::default();
-        options.h2_idle_timeout = Some(self.limits.idle);
-        let common = Common { service, limits: self.limits, options, cut: cut_seen };
+        let connections = self.public.connections.clone();
+        let common = Common { service, bounds: bounds.clone(), cut: cut_seen };
         let mut public = Serving::start(vec![self.public], &common);
         let mut admin = Serving::start(self.admin, &common);
-        let _ = shutdown.wait_for(|stop| *stop).await;
+        tokio::select! {
+            _ = shutdown.wait_for(|stop| *stop) => {}
+            () = connections.follow(bounds.clone()) => {}
+        }
+        let drain = bounds.borrow().drain;
         let drained = async {
             public.stop().await;
             public.gone().await;
@@ -194,14 +205,13 @@ impl Serving {
 /// What every connection gets.
 struct Common<S> {
     service: Arc<S>,
-    limits: Arc<Limits>,
-    options: HttpServerOptions,
+    bounds: watch::Receiver<Bounds>,
     cut: watch::Receiver<bool>,
 }
 
 impl<S> Clone for Common<S> {
     fn clone(&self) -> Self {
-        Self { service: self.service.clone(), limits: self.limits.clone(), options: self.options.clone(), cut: self.cut.clone() }
+        Self { service: self.service.clone(), bounds: self.bounds.clone(), cut: self.cut.clone() }
     }
 }
 
@@ -212,10 +222,47 @@ struct Shared<S> {
     alive: mpsc::Sender<Infallible>,
 }
 
+/// How many connections there may be at once.
+#[derive(Clone)]
+struct Connections {
+    permits: Arc<Semaphore>,
+    /// Permits that there are, taken ones included, when nobody follows settings yet.
+    initial: usize,
+}
+
+impl Connections {
+    fn new(connections: usize) -> Self {
+        let initial = connections.clamp(1, Semaphore::MAX_PERMITS);
+        Self { permits: Arc::new(Semaphore::new(initial)), initial }
+    }
+
+    /// Lets in as many as `bounds` says at any time. Where they are to be fewer nobody more is let in until enough have left, but for one
+    /// a group that is waited for already. Ends never.
+    async fn follow(&self, mut bounds: watch::Receiver<Bounds>) {
+        let mut now = self.initial;
+        loop {
+            let wanted = bounds.borrow_and_update().limits.connections.clamp(1, Semaphore::MAX_PERMITS);
+            if wanted > now {
+                self.permits.add_permits(wanted - now);
+                now = wanted;
+            }
+            // The semaphore is fair and never closed: whoever wants in waits behind this.
+            let too_many = u32::try_from(now - wanted).unwrap_or(u32::MAX);
+            tokio::select! {
+                changed = bounds.changed() => if changed.is_err() { return std::future::pending().await },
+                Ok(spare) = self.permits.acquire_many(too_many), if too_many > 0 => {
+                    spare.forget();
+                    now = wanted;
+                }
+            }
+        }
+    }
+}
+
 /// Listeners that share a number of connections, accepted from in turn by one loop: a loop each would keep a permit each while waiting.
 struct Group {
     doors: Vec<Door>,
-    permits: Arc<Semaphore>,
+    connections: Connections,
 }
 
 struct Door {
@@ -243,7 +290,7 @@ impl Door {
 
 impl Group {
     fn new(connections: usize) -> Self {
-        Self { doors: Vec::new(), permits: Arc::new(Semaphore::new(connections.clamp(1, Semaphore::MAX_PERMITS))) }
+        Self { doors: Vec::new(), connections: Connections::new(connections) }
     }
 
     fn tcp(
@@ -276,7 +323,7 @@ impl Group {
         let mut turn = 0;
         loop {
             let permit = tokio::select! {
-                permit = self.permits.clone().acquire_owned() => permit,
+                permit = self.connections.permits.clone().acquire_owned() => permit,
                 _ = stop.wait_for(|stop| *stop) => break,
             };
             // The semaphore is never closed.
@@ -296,7 +343,7 @@ impl Group {
             }
         }
         // Closing a listener resets what waits in its backlog: clients that came before we stopped.
-        while let Ok(permit) = self.permits.clone().try_acquire_owned() {
+        while let Ok(permit) = self.connections.permits.clone().try_acquire_owned() {
             let mut accept = std::pin::pin!(poll_fn(|cx| self.poll_accept(turn, cx)));
             match futures::poll!(accept.as_mut()) {
                 Poll::Ready((at, Ok((io, peer)))) => self.serve(at, io, peer, permit, &shared),
@@ -309,7 +356,10 @@ impl Group {
     fn serve<S: Service>(&self, at: usize, io: Io, peer: Option<SocketAddr>, permit: OwnedSemaphorePermit, shared: &Shared<S>) {
         let door = &self.doors[at];
         let wire = Wire::new();
-        let Common { service, limits, options, cut } = shared.common.clone();
+        let Common { service, bounds, cut } = shared.common.clone();
+        let limits = bounds.borrow().limits.clone();
+        let mut options = HttpServerOptions::default();
+        options.h2_idle_timeout = Some(limits.idle);
         let conn = Conn::new(io, wire.clone(), limits.stall);
         let connection = Arc::new(Connection {
             service,

@@ -217,3 +217,23 @@ async fn names_too_long_for_a_file_pass_through() {
     }
     assert_eq!(world.disk_bytes(), 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_smaller_bound_evicts_at_once_and_a_larger_one_keeps_more() {
+    let world = World::with(200_000).await;
+    let versions = ["v1.0.0", "v1.1.0", "v1.2.0"].map(|version| (version, set_zip(&world, version, 50_000)));
+    for (version, body) in &versions {
+        assert_eq!(world.get(&ModuleAsk::Zip(version.parse().unwrap())).await.unwrap().1, *body);
+    }
+    world.cache.inner.stock.resize(120_000);
+    assert!(world.disk_bytes() <= 120_000 && world.cache.usage().entries == 2, "{:?}", world.cache.usage());
+    world.cache.inner.stock.resize(0);
+    assert_eq!(world.disk_bytes(), 0);
+    let (status, body) = world.get(&ModuleAsk::Zip("v1.0.0".parse().unwrap())).await.unwrap();
+    assert_eq!((status, &body), (CacheStatus::Bypass, &versions[0].1));
+    world.cache.inner.stock.resize(200_000);
+    for _ in 0..2 {
+        world.get(&ModuleAsk::Zip("v1.0.0".parse().unwrap())).await.unwrap();
+    }
+    assert_eq!(world.get(&ModuleAsk::Zip("v1.0.0".parse().unwrap())).await.unwrap().0, CacheStatus::Hit);
+}

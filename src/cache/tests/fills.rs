@@ -1,6 +1,7 @@
 //! One transfer, however many ask and whoever leaves.
 
 use super::*;
+use crate::config::Hop;
 
 use tokio::sync::Semaphore;
 
@@ -120,4 +121,28 @@ async fn answers_that_are_being_replaced_are_never_taken_for_corrupt() {
     }
     let usage = world.cache.usage();
     assert_eq!((usage.corrupt, usage.entries, usage.bytes), (0, 1, world.disk_bytes()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_comes_into_force_stops_the_next_attempt_of_what_is_under_way() {
+    // The next attempt: where a redirect leads, the same again on another connection, the next of the chain.
+    for act in [Act::redirect("/elsewhere"), Act::Raw(Vec::new()), Act::status(500, "text/plain", "")] {
+        let fake = Fake::start().await;
+        let config = fake::config(vec![Hop { any_error: true, ..fake.hop() }, fake.hop()]);
+        let world = World::over(fake, config, ROOMY);
+        let held = Arc::new(Semaphore::new(0));
+        world.fake.set(&target("@v/list"), Act::Gate(held.clone(), Box::new(act)));
+        let asked = world.ask(&ModuleAsk::List);
+        let stricter = async {
+            while world.fake.seen().is_empty() {
+                tokio::task::yield_now().await;
+            }
+            let settings = config::Config::from_toml("[private]\npatterns = [\"example.com/m\"]\n").unwrap();
+            world.cache.inner.stock.gate.enforce(Arc::new(crate::egress::Policy::new(&settings, world.records.clone())));
+            held.add_permits(10);
+        };
+        let (answer, ()) = tokio::join!(asked, stricter);
+        assert!(matches!(answer, Err(CacheError::Denied(_))), "{answer:?}");
+        assert_eq!(world.fake.seen().len(), 1);
+    }
 }

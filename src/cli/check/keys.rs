@@ -10,9 +10,10 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::access::ADMIN_TOKEN_FILE;
+use crate::cli::certificates;
 use crate::config::{Config, Tls};
+use crate::http::keeper::Prepared;
 use crate::http::local_ca;
-use crate::http::tls::Certificates;
 
 /// A certificate with less left than this is near its end. A running server renews its own 30 days before, so one
 /// of its own that is this near was not renewed.
@@ -22,9 +23,9 @@ const LEFT_MIN: Duration = Duration::from_secs(14 * 86_400);
 pub(super) fn findings(config: &Config) -> Vec<String> {
     let mut findings = Vec::new();
     match &config.server.tls {
-        Some(Tls::Files { cert, key }) => match Certificates::from_files(cert, key) {
-            Ok(_) => findings.extend(certificate(cert, SystemTime::now())),
-            Err(error) => findings.push(format!("server.tls: {:#}", anyhow::Error::new(error))),
+        Some(Tls::Files { cert, key }) => match Prepared::from_files(&cert.value, &key.value) {
+            Ok(_) => findings.extend(certificate(&cert.value, SystemTime::now())),
+            Err(error) => findings.push(format!("{:#}", certificates::named(error, cert, key))),
         },
         Some(Tls::Local) => findings.extend(folder(&local_ca::folder(&config.data_dir), SystemTime::now())),
         None => {}

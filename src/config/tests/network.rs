@@ -107,12 +107,16 @@ fn https_needs_a_certificate_from_one_place() {
     );
     let text = "[server]\ntls_listen = [\"127.0.0.1:443\"]\ntls = { cert = \"c.pem\", key = \"/k.pem\" }";
     let tls = file(text).unwrap().config.server.tls;
-    assert_eq!(tls, Some(Tls::Files { cert: "/etc/x/c.pem".into(), key: "/k.pem".into() }));
+    let set = |value: &str, source| Sourced { value: PathBuf::from(value), source };
+    let at = |file: &str, line| Source::File(Arc::new(file.into()), line);
+    let cert = set("/etc/x/c.pem", at("/etc/x/modgate.toml", 3));
+    assert_eq!(tls, Some(Tls::Files { cert, key: set("/k.pem", at("/etc/x/modgate.toml", 3)) }));
     let over = environment(&[("MODGATE_SERVER__TLS", "local")]);
     let loaded = load_text(text, Path::new("m.toml"), &Flags::default(), &over).unwrap();
     assert_eq!(loaded.config.server.tls, Some(Tls::Local));
     assert_eq!(value_of(&loaded, "server.tls.cert"), "");
     let key = environment(&[("MODGATE_SERVER__TLS__KEY", "k2.pem")]);
     let loaded = load_text(text, Path::new("d/m.toml"), &Flags::default(), &key).unwrap();
-    assert_eq!(loaded.config.server.tls, Some(Tls::Files { cert: "d/c.pem".into(), key: "k2.pem".into() }));
+    let key = set("k2.pem", Source::Env("MODGATE_SERVER__TLS__KEY".to_owned()));
+    assert_eq!(loaded.config.server.tls, Some(Tls::Files { cert: set("d/c.pem", at("d/m.toml", 3)), key }));
 }

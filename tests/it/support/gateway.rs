@@ -276,6 +276,27 @@ impl Gateway {
         rustix::process::kill_process(rustix::process::Pid::from_child(child), rustix::process::Signal::TERM).expect("send SIGTERM");
     }
 
+    /// Has it read its settings again, with SIGHUP; the messages that it logs until it says what came of it.
+    #[track_caller]
+    pub(crate) fn reload(&self) -> Vec<String> {
+        const ENDS: [&str; 2] = ["the settings were reloaded", "the settings were not reloaded: those from before hold"];
+        let before = self.log().len();
+        let child = self.child.as_ref().expect("the gateway runs");
+        rustix::process::kill_process(rustix::process::Pid::from_child(child), rustix::process::Signal::HUP).expect("send SIGHUP");
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let log = self.log().split_off(before);
+            let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+            let mut told: Vec<_> = lines.filter_map(|line| Some(line["message"].as_str()?.to_owned())).collect();
+            if let Some(end) = told.iter().position(|message| ENDS.contains(&message.as_str())) {
+                told.truncate(end + 1);
+                return told;
+            }
+            assert!(Instant::now() < deadline, "nothing is told of the reload after {DEADLINE:?}");
+            thread::sleep(PAUSE);
+        }
+    }
+
     /// Ends it with SIGTERM and waits.
     #[track_caller]
     pub(crate) fn terminate(&mut self) -> ExitStatus {
@@ -315,8 +336,13 @@ impl Gateway {
     /// As [`Gateway::cli`], with these variables in its environment.
     #[track_caller]
     pub(crate) fn cli_with(&self, env: &[(&str, &str)], args: &[&str]) -> Ran {
+        self.cli_over(&self.data_dir(), env, args)
+    }
+
+    /// [`Gateway::cli_with`] over another data directory.
+    pub(crate) fn cli_over(&self, data_dir: &Path, env: &[(&str, &str)], args: &[&str]) -> Ran {
         let mut command = self.command();
-        command.envs(env.iter().copied()).args(args).arg("--config").arg(self.config_file()).arg("--data-dir").arg(self.data_dir());
+        command.envs(env.iter().copied()).args(args).arg("--config").arg(self.config_file()).arg("--data-dir").arg(data_dir);
         process::run(command, DEADLINE)
     }
 
