@@ -149,7 +149,7 @@ impl Truth {
 }
 
 fn record_bytes(stored: &StoredVersion) -> Result<Vec<u8>, StoreError> {
-    let mut bytes = encode(stored)?;
+    let mut bytes = encode(&stored.filed())?;
     bytes.push(b'\n');
     Ok(bytes)
 }
