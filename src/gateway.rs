@@ -3,6 +3,8 @@
 //! An answer to a read depends only on the path's class and on what the principal may see. A module that is
 //! hosted but not visible takes the very same way as one that is not there.
 
+mod packages;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -343,7 +345,7 @@ impl From<PublishRefusal> for Refusal {
         let text = refusal.to_string();
         match refusal {
             PublishRefusal::BadForm(_) | PublishRefusal::BadZip(_) => Self::BadUpload(text),
-            PublishRefusal::TooLarge { .. } => Self::TooLarge(text),
+            PublishRefusal::TooLarge { .. } | PublishRefusal::OverQuota { .. } => Self::TooLarge(text),
             PublishRefusal::Outside(_) => Self::Forbidden(text),
             PublishRefusal::VersionExists { .. } | PublishRefusal::NotYours { .. } | PublishRefusal::SealedOther { .. } => {
                 Self::Conflict(text)

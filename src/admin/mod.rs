@@ -8,8 +8,11 @@ mod cache;
 mod claims;
 mod explain;
 mod foundation;
+mod gc;
 mod metrics;
+mod moving;
 mod names;
+mod retention;
 mod tokens;
 mod verify;
 
@@ -30,10 +33,12 @@ use crate::observe::metrics::Metrics;
 use crate::store::{DataDir, StoreError, Stores};
 use crate::upstream::Upstream;
 
-pub use cache::{GcAsk, GcDone, GcLine, PurgeAsk, PurgeDone};
+pub use cache::{PurgeAsk, PurgeDone};
 pub use claims::{ClaimLine, MakePublicAsk, ReleaseAsk, Released};
 pub use explain::Explain;
 pub use foundation::{Foundation, OpenError, SettingsError};
+pub use gc::{GcAsk, GcDone, GcLine};
+pub use moving::{MoveAsk, MoveDone};
 pub use tokens::{TokenAsk, TokenLine, TokenMade, TokenRevoke};
 pub use verify::{FindingLine, Verified};
 
@@ -103,6 +108,7 @@ impl Operations {
             "claims" => told(self.claims().await?),
             "make-public" => told(self.make_public(asked(args)?, actor).await?),
             "release" => told(self.release(asked(args)?, actor).await?),
+            "move" => told(self.move_path(asked(args)?, actor).await?),
             "token-create" => told(self.token_create(asked(args)?, actor).await?),
             "tokens" => {
                 let tokens = self.stores.records.tokens().await?;

@@ -6,7 +6,7 @@ use clap::Subcommand;
 
 use super::connection::Connection;
 use super::out;
-use crate::admin::{ClaimLine, MakePublicAsk, ReleaseAsk, Released};
+use crate::admin::{ClaimLine, MakePublicAsk, MoveAsk, MoveDone, ReleaseAsk, Released};
 
 /// The claim commands.
 #[derive(Debug, Subcommand)]
@@ -31,6 +31,15 @@ pub enum Command {
         #[arg(value_name = "HOST|MODULE")]
         name: String,
     },
+    /// Give a hosted module, all its versions, or the path of a deleted one to another owner
+    Move {
+        /// The module's path
+        #[arg(value_name = "MODULE")]
+        module: String,
+        /// Who is to have it
+        #[arg(long, value_name = "O")]
+        owner: String,
+    },
 }
 
 /// Runs one.
@@ -51,6 +60,10 @@ pub async fn run(server: &Connection, command: &Command) -> anyhow::Result<ExitC
         Command::Release { force, name } => {
             let released: Released = server.call("release", &ReleaseAsk { name: name.clone(), force: *force }).await?;
             out::print(&format!("{}\n", released.text))?;
+        }
+        Command::Move { module, owner } => {
+            let moved: MoveDone = server.call("move", &MoveAsk { module: module.clone(), owner: owner.clone() }).await?;
+            out::print(&format!("{}\n", moved.text))?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::connection::Connection;
 use super::out;
-use crate::admin::{GcAsk, GcDone};
+use crate::admin::{GcAsk, GcDone, GcLine};
 
 /// Whether to remove it.
 #[derive(Debug, Args)]
@@ -19,15 +19,15 @@ pub struct Options {
     json: bool,
 }
 
-/// Prints KIND, PATH and BYTES of each thing, then the sum.
+/// Prints KIND, PATH, BYTES and WHY of each thing, then the sum.
 pub async fn run(server: &Connection, options: &Options) -> anyhow::Result<ExitCode> {
     let done: GcDone = server.call("gc", &GcAsk { force: options.force }).await?;
     if options.json {
         out::print_json(&done)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let lines = done.stays.iter().chain(&done.goes);
-    let mut text: String = lines.map(|line| format!("{}\t{}\t{}\n", line.kind, line.path, line.bytes)).collect();
+    let line = |line: &GcLine| format!("{}\t{}\t{}\t{}\n", line.kind, line.path, line.bytes, line.why);
+    let mut text: String = done.stays.iter().chain(&done.goes).map(line).collect();
     text += &match (options.force, done.files) {
         (_, 0) => "nothing to remove\n".to_owned(),
         (true, files) => format!("removed: {files} files, {} bytes\n", done.bytes),

@@ -67,7 +67,7 @@ enum Command {
     Explain(explain::Options),
     /// List every module path that was ever sent upstream
     Egress(egress::Options),
-    /// List and release what publishing made private
+    /// List, release and move what publishing made private
     #[command(subcommand)]
     Claim(claim::Command),
     /// Make, list and revoke tokens

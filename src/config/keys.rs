@@ -82,6 +82,9 @@ pub(super) const KEYS: &[Key] = &[
     key("owners.*.visibility", Kind::Text, "private"),
     key("owners.*.members", Kind::List, ""),
     key("owners.*.modules", Kind::List, ""),
+    key("owners.*.max_bytes", Kind::Text, ""),
+    Key { name: "owners.*.retain.prerelease", kind: Kind::Text, default: None },
+    Key { name: "owners.*.retain.keep", kind: Kind::Count, default: None },
     Key { name: "users.*.password_hash", kind: Kind::Text, default: None },
     key("users.*.admin", Kind::Truth, "false"),
 ];

@@ -314,8 +314,21 @@ pub struct Owner {
     pub members: Vec<UserName>,
     /// What it may publish; anything that section's rules allow if empty. These are private patterns too.
     pub modules: Vec<Sourced<Pattern>>,
+    /// What its versions' zips and go.mod files may come to, bytes; no bound if absent.
+    pub max_bytes: Option<u64>,
+    /// Which pre-releases and pseudo-versions may go; all stay if absent.
+    pub retain: Option<Retain>,
     /// Where the owner is defined.
     pub source: Source,
+}
+
+/// `owners.NAME.retain`: what is kept of pre-releases and pseudo-versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retain {
+    /// All that are younger than this.
+    pub prerelease: Duration,
+    /// The newest of each path, however old: so many.
+    pub keep: usize,
 }
 
 /// Who may see an owner's modules.

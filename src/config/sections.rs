@@ -10,7 +10,7 @@ use super::password;
 use super::problem::{Wrong, quote};
 use super::raw::Raw;
 use super::{
-    Access, Cache, Config, Limits, Log, LogFormat, Miss, Owner, Private, PublicHosts, Server, Source, Sourced, Tls, TrustedProxies,
+    Access, Cache, Config, Limits, Log, LogFormat, Miss, Owner, Private, PublicHosts, Retain, Server, Source, Sourced, Tls, TrustedProxies,
     UnknownHosts, Upstream, User, Visibility, auth, check_password_hash, upstream, values,
 };
 use crate::module::Pattern;
@@ -19,6 +19,8 @@ use crate::module::Pattern;
 const UPLOAD_BYTES_MAX: u64 = 1 << 40;
 /// Bounds of the longest request head, bytes: a go command's own is under 1 KiB.
 const HEADER_BYTES: std::ops::RangeInclusive<u64> = 1 << 10..=1 << 20;
+/// Bounds of how many old versions of a path are kept.
+const KEEP: std::ops::RangeInclusive<usize> = 0..=1_000_000;
 /// Bounds of the number of connections.
 const CONNECTIONS: std::ops::RangeInclusive<usize> = 1..=1_000_000;
 
@@ -220,9 +222,31 @@ fn owners(r: &mut Reader) -> BTreeMap<crate::module::OwnerName, Owner> {
             }
         }
         let modules = r.list(&key("modules"), pattern);
-        out.insert(name, Owner { visibility, members, modules, source });
+        let max_bytes = max_bytes(r, &key("max_bytes"));
+        let retain = retain(r, &key("retain"));
+        out.insert(name, Owner { visibility, members, modules, max_bytes, retain, source });
     }
     out
+}
+
+/// A size, or none where the key is not set or is an empty string.
+fn max_bytes(r: &mut Reader, key: &str) -> Option<u64> {
+    match r.layer.values.get(key).map(|set| &set.value) {
+        None => None,
+        Some(Raw::Text(text)) if text.is_empty() => None,
+        Some(_) => r.value(key, |raw| values::size(raw, &(0..=u64::MAX))).map(|bytes| bytes.value),
+    }
+}
+
+/// Both of its keys or neither: what is deleted for good is spelled out.
+fn retain(r: &mut Reader, key: &str) -> Option<Retain> {
+    let [prerelease, keep] = ["prerelease", "keep"].map(|part| format!("{key}.{part}"));
+    if ![&prerelease, &keep].into_iter().any(|part| r.layer.values.contains_key(part)) {
+        return None;
+    }
+    let prerelease = r.value(&prerelease, |raw| values::duration(raw, false));
+    let keep = r.value(&keep, |raw| values::count(raw, &KEEP));
+    Some(Retain { prerelease: prerelease?.value, keep: keep?.value })
 }
 
 fn unknown_member(r: &mut Reader, key: &str, member: &Sourced<crate::module::UserName>) {

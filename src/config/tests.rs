@@ -309,6 +309,32 @@ fn sizes_and_durations_are_exact() {
 }
 
 #[test]
+fn what_an_owner_may_hold_and_keeps_is_read_and_half_a_rule_is_an_error() {
+    let owner = |text: &str| {
+        let config = file(&format!("[owners.a]\n{text}")).unwrap().config;
+        config.owners.into_values().next().map(|owner| (owner.max_bytes, owner.retain)).unwrap()
+    };
+    let retain = |days: u64, keep| Some(Retain { prerelease: Duration::from_secs(days * 86_400), keep });
+    assert_eq!(owner(""), (None, None));
+    assert_eq!(owner("max_bytes = \"\""), (None, None));
+    assert_eq!(owner("max_bytes = \"1KiB\"\nretain = { prerelease = \"90d\", keep = 10 }"), (Some(1024), retain(90, 10)));
+    assert_eq!(owner("max_bytes = 0\n[owners.a.retain]\nprerelease = \"1d\"\nkeep = 0"), (Some(0), retain(1, 0)));
+    for (text, told) in [
+        ("max_bytes = \"much\"", "2: owners.a.max_bytes: "),
+        ("max_bytes = -1", "2: owners.a.max_bytes: "),
+        ("retain = \"90d\"", "2: owners.a.retain: "),
+        ("retain = { prerelease = \"90d\" }", "owners.a.retain.keep: "),
+        ("retain = { keep = 1 }", "owners.a.retain.prerelease: "),
+        ("retain = { prerelease = \"0s\", keep = 1 }", "2: owners.a.retain.prerelease: "),
+        ("retain = { prerelease = \"1d\", keep = -1 }", "2: owners.a.retain.keep: "),
+        ("retain = { prerelease = \"1d\", keep = 1, release = \"1d\" }", "2: owners.a.retain.release: "),
+    ] {
+        let problem = one_problem(&format!("[owners.a]\n{text}"));
+        assert!(problem.contains(told), "{text}: {problem}");
+    }
+}
+
+#[test]
 fn relative_paths_are_relative_to_the_file() {
     assert_eq!(file("data_dir = 'data'").unwrap().config.data_dir, Path::new("/etc/x/data"));
     assert_eq!(file("data_dir = '/data'").unwrap().config.data_dir, Path::new("/data"));

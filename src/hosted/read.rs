@@ -176,11 +176,11 @@ impl File {
     }
 }
 
-fn find<'a>(module: &'a HostedModule, version: &Version) -> Option<&'a VersionRecord> {
+pub(super) fn find<'a>(module: &'a HostedModule, version: &Version) -> Option<&'a VersionRecord> {
     module.versions.iter().find(|record| record.version == *version)
 }
 
-fn lost(record: &VersionRecord, what: &str) -> StoreError {
+pub(super) fn lost(record: &VersionRecord, what: &str) -> StoreError {
     StoreError::Corrupt(format!("a blob of {}@{} {what}", record.path, record.version))
 }
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, header};
 use tokio::sync::watch;
 
+use super::packages;
 use super::paste::{self, Reached};
 use super::peer;
 use super::response::{self, Note};
@@ -19,7 +20,7 @@ use crate::admin::{BACKUP, OPERATOR, OperationError, Operations};
 use crate::gateway::{Caller, Gateway, Refusal};
 use crate::hosted::{Upload, UploadError};
 use crate::observe::audit::Actor;
-use crate::protocol::{self, Base, ModuleAsk, Reject, Request, SumdbWhat};
+use crate::protocol::{self, Base, ModuleAsk, PackageAsk, PackageQuery, Reject, Request, SumdbWhat};
 
 /// Longest JSON of an operator's command, bytes.
 const COMMAND_MAX: usize = 64 << 10;
@@ -165,6 +166,21 @@ impl House {
             Request::Delete(owner, path, version) => {
                 self.gateway.delete(owner.as_ref(), &path, &version, caller).await.map(|()| response::no_content())
             }
+            Request::Packages(owner) => match PackageQuery::parse(head.query.as_deref()) {
+                Ok(query) => {
+                    let listing = self.gateway.packages(owner.as_ref(), &query, who).await?;
+                    Ok(packages::listing(&listing, &self.reached))
+                }
+                Err(reject) => Ok(response::reject(&reject)),
+            },
+            Request::Package(owner, path, version, PackageAsk::Version) => {
+                let record = self.gateway.package(owner.as_ref(), &path, &version, who).await?;
+                Ok(packages::version(&record, &self.reached))
+            }
+            Request::Package(owner, path, version, PackageAsk::Files) => {
+                let (record, sums) = self.gateway.package_files(owner.as_ref(), &path, &version, who).await?;
+                Ok(packages::files(&record, sums.as_ref()))
+            }
             Request::Admin(command) => self.admin(head, &command, caller, body).await,
             Request::Health => Ok(response::text(200, "ok\n".to_owned())),
             Request::Ready => Ok(self.ready().await),
@@ -235,6 +251,7 @@ fn is_open(request: &Request) -> bool {
         Request::Health | Request::Ready => true,
         Request::Sumdb(_, ask) => ask.what == SumdbWhat::Supported,
         Request::Home(_) | Request::Module(..) | Request::Publish(_) | Request::Delete(..) | Request::Admin(_) => false,
+        Request::Packages(_) | Request::Package(..) => false,
     }
 }
 
@@ -242,6 +259,7 @@ fn is_open(request: &Request) -> bool {
 fn is_read(request: &Request) -> bool {
     match request {
         Request::Home(_) | Request::Module(..) | Request::Sumdb(..) | Request::Health | Request::Ready => true,
+        Request::Packages(_) | Request::Package(..) => true,
         Request::Publish(_) | Request::Delete(..) | Request::Admin(_) => false,
     }
 }
@@ -276,6 +294,9 @@ fn kind(request: &Request) -> &'static str {
         },
         Request::Publish(_) => "publish",
         Request::Delete(..) => "delete",
+        Request::Packages(_) => "packages",
+        Request::Package(_, _, _, PackageAsk::Version) => "package",
+        Request::Package(_, _, _, PackageAsk::Files) => "package-files",
         Request::Health => "health",
         Request::Ready => "ready",
         Request::Admin(_) => "admin",

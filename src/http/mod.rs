@@ -39,6 +39,7 @@ mod incoming;
 pub mod keeper;
 pub mod local_ca;
 mod outgoing;
+mod packages;
 pub mod paste;
 mod peer;
 mod request;
@@ -90,6 +91,8 @@ pub struct Head {
     pub method: Method,
     /// The path as it was sent: percent-encoded, without the query; neither decoded nor normalised.
     pub path: String,
+    /// What stands behind the `?`, as it was sent.
+    pub query: Option<String>,
     /// HTTP/1.0, HTTP/1.1 or HTTP/2.
     pub version: Version,
     /// The headers; Host too, where it was sent.

@@ -71,6 +71,7 @@ pub(super) fn admit(request: &RequestHeader, arrival: Arrival) -> Result<Head, R
     Ok(Head {
         method: request.method.clone(),
         path: path.to_owned(),
+        query: request.uri.query().map(str::to_owned),
         version: request.version,
         headers: request.headers.clone(),
         peer: arrival.peer,

@@ -166,7 +166,8 @@ fn shown(text: &str) -> String {
     out
 }
 
-fn headed(status: u16, media: &'static str, body: Body) -> Answered {
+/// An answer with what every answer has.
+pub(super) fn headed(status: u16, media: &'static str, body: Body) -> Answered {
     let mut reply = Reply::new(status, body);
     reply.note = Some(Note::default());
     reply.headers.push((header::CONTENT_TYPE, HeaderValue::from_static(media)));
@@ -182,8 +183,8 @@ fn put_cache(reply: &mut Answered, status: CacheStatus) {
     note(reply).cache = Some(status);
 }
 
-/// Headers are made of our own words and of hashes; what could not stand in one is left out.
-fn put(reply: &mut Answered, name: HeaderName, value: &str) {
+/// Adds a header. Headers are made of our own words and of hashes; what could not stand in one is left out.
+pub(super) fn put(reply: &mut Answered, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         reply.headers.push((name, value));
     }

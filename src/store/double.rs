@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 
 use super::{
-    Claim, Delete, Fresh, HostedIndex, HostedModule, KnownModules, Ledger, LedgerLine, MadePublic, MakePublic, NewVersion, Publish,
-    Records, Release, Rev, Seal, StoreError, TokenHash, TokenRecord, VersionRecord,
+    Claim, Delete, Fresh, HostedIndex, HostedModule, KnownModules, Ledger, LedgerLine, MadePublic, MakePublic, MovePath, Moved, NewVersion,
+    Publish, Records, Release, Rev, Seal, StoreError, TokenHash, TokenRecord, VersionRecord,
 };
 use crate::module::{H1, ModulePath, OwnerName, Version};
 
@@ -160,6 +160,12 @@ impl Records for Double {
         missing()
     }
     async fn delete(&self, _: &OwnerName, _: &ModulePath, _: &Version, _: &str) -> Result<Delete, StoreError> {
+        missing()
+    }
+    async fn expire(&self, _: &VersionRecord, _: &str) -> Result<Delete, StoreError> {
+        missing()
+    }
+    async fn move_path(&self, _: MovePath) -> Result<Moved, StoreError> {
         missing()
     }
     async fn seal(&self, _: &VersionRecord) -> Result<Seal, StoreError> {

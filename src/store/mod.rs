@@ -24,11 +24,13 @@ mod data_dir;
 pub(crate) mod double;
 mod embedded;
 mod hex;
+mod holding;
 mod restore;
 
 pub use data_dir::{DataDir, FORMAT, OpenError};
 pub use embedded::{Embedded, HealReport};
 pub(crate) use hex::hex;
+pub use holding::{Holding, MovePath, Moved, OverQuota};
 pub use restore::{RestoreError, Restored, restore};
 
 /// A point in the history of the record store: every change makes a higher one.
@@ -102,6 +104,8 @@ pub struct NewVersion {
     /// Nothing but the claim of its host keeps this path private: it is not published unless the host is claimed, by this
     /// publish or before it.
     pub needs_claim: bool,
+    /// What the owner may hold with it, bytes, counted as in [`Holding`].
+    pub max_bytes: Option<u64>,
 }
 
 /// What became of a publish.
@@ -133,6 +137,8 @@ pub enum Publish {
     },
     /// `needs_claim` is set, and the claim of the path's host was released.
     NotClaimed,
+    /// `max_bytes` would be passed.
+    OverQuota(OverQuota),
 }
 
 /// What became of a delete.
@@ -251,6 +257,10 @@ pub struct HostedIndex {
     pub made_public: BTreeMap<String, MadePublic>,
     /// Hosts whose claim was released: publishing does not claim them again. Lower case.
     pub released: std::collections::BTreeSet<String>,
+    /// How much is hosted at each path of `hosted`.
+    pub sizes: BTreeMap<ModulePath, Holding>,
+    /// How much each owner holds; owners that hold nothing are left out.
+    pub holdings: BTreeMap<OwnerName, Holding>,
 }
 
 /// Proof that an index is current: what makes a `PublicPath` asks for one.
@@ -342,11 +352,17 @@ pub enum Ledger {
 #[async_trait]
 pub trait Records: Send + Sync + 'static {
     /// Makes a version visible, durably, or says why not. The one place where races between publishers are decided, in this order:
-    /// another's path, a version that exists, a path that crosses another's, a seal, a claim that it needs. On an error it may be visible later all the same;
+    /// another's path, a version that exists, a path that crosses another's, a seal, a claim that it needs, what the owner may hold. On an error it may be visible later all the same;
     /// asking again is safe. [`StoreError::Corrupt`] if its blobs were not put.
     async fn publish(&self, version: NewVersion) -> Result<Publish, StoreError>;
     /// Removes a version of this owner, durably, and then its blobs, if no other version names them.
     async fn delete(&self, owner: &OwnerName, path: &ModulePath, version: &Version, by: &str) -> Result<Delete, StoreError>;
+    /// As [`Records::delete`], but of this very version: one that was published since by the same name, or is another owner's by now,
+    /// is [`Delete::Absent`].
+    async fn expire(&self, record: &VersionRecord, by: &str) -> Result<Delete, StoreError>;
+    /// Makes a path another owner's, durably, with all its versions, its tombstone and the seals that were its owner's; the claim that
+    /// it made stays as it is. Races with publishers are decided here too: what comes after it finds the path another's.
+    async fn move_path(&self, ask: MovePath) -> Result<Moved, StoreError>;
     /// Makes sure, durably, that this version can never be published with other content. Called before its first bytes leave.
     async fn seal(&self, record: &VersionRecord) -> Result<Seal, StoreError>;
     /// Whether the version was ever sealed, and its zip's and go.mod's hashes.

@@ -15,6 +15,7 @@ mod http_toy;
 mod live;
 mod log_ins;
 mod operator;
+mod packages;
 mod publish;
 mod reload;
 mod responses;

@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 mod blobs;
 mod claims;
 mod ledger;
+mod moves;
 
 /// Somewhere that stores can be opened, closed and opened again.
 trait Place {
@@ -87,6 +88,7 @@ pub(super) fn module(by: &str, module: &str, v: &str, content: &str) -> NewVersi
         shadows: false,
         claim: None,
         needs_claim: false,
+        max_bytes: None,
     }
 }
 

@@ -13,8 +13,8 @@ use super::*;
 use crate::config::check_password_hash;
 use crate::module::{H1, ModulePath, Version};
 use crate::store::{
-    Delete, Fresh, HostedIndex, HostedModule, KnownModules, Ledger, LedgerLine, NewVersion, Publish, Release, Rev, Scope, Seal, TokenHash,
-    TokenRecord, VersionRecord, unix_now,
+    Delete, Fresh, HostedIndex, HostedModule, KnownModules, Ledger, LedgerLine, MovePath, Moved, NewVersion, Publish, Release, Rev, Scope,
+    Seal, TokenHash, TokenRecord, VersionRecord, unix_now,
 };
 
 /// Tokens alone.
@@ -30,6 +30,12 @@ impl Records for Tokens {
         unreachable!()
     }
     async fn delete(&self, _: &OwnerName, _: &ModulePath, _: &Version, _: &str) -> Result<Delete, StoreError> {
+        unreachable!()
+    }
+    async fn expire(&self, _: &VersionRecord, _: &str) -> Result<Delete, StoreError> {
+        unreachable!()
+    }
+    async fn move_path(&self, _: MovePath) -> Result<Moved, StoreError> {
         unreachable!()
     }
     async fn seal(&self, _: &VersionRecord) -> Result<Seal, StoreError> {

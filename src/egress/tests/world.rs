@@ -51,7 +51,8 @@ impl World {
     pub(super) fn owner(&mut self, name: &str, visibility: Visibility, modules: &[&str], line: usize) {
         let modules = modules.iter().map(|text| self.sourced(text, line)).collect();
         let source = Source::File(Arc::clone(&self.file), line);
-        self.owners.insert(name.parse().unwrap(), Owner { visibility, members: Vec::new(), modules, source });
+        self.owners
+            .insert(name.parse().unwrap(), Owner { visibility, members: Vec::new(), modules, max_bytes: None, retain: None, source });
     }
 
     pub(super) fn unknown_hosts(&mut self, word: &str) {

@@ -4,7 +4,9 @@ use super::effects::{View, keys, seal, version};
 use super::event::{Change, Entry, Event, RECORD_FORMAT, StoredVersion};
 use super::paths::Paths;
 use crate::module::{ModulePath, OwnerName, Version};
-use crate::store::{Delete, MakePublic, NewVersion, Publish, Release, Rev, Seal, StoreError, TokenRecord, VersionRecord};
+use crate::store::{
+    Delete, MakePublic, MovePath, Moved, NewVersion, OverQuota, Publish, Release, Rev, Seal, StoreError, TokenRecord, VersionRecord,
+};
 
 /// The moment of a decision.
 pub(super) struct Now<'a> {
@@ -29,7 +31,7 @@ pub(super) trait Ask: Send + 'static {
     /// The answer.
     type Out: Send + 'static;
 
-    /// What it reads and changes: asks with other subjects do not change its answer. `None`: everything may.
+    /// What it reads and changes: asks with other subjects do not change its answer. `None`: everything may, and it may change theirs.
     fn subject(&self) -> Option<Vec<u8>>;
 
     /// Judges it.
@@ -84,16 +86,22 @@ impl Ask for NewVersion {
             published_unix: now.unix,
             by: self.by.clone(),
         };
-        let stored = StoredVersion { format: RECORD_FORMAT, record, claimed: claimed.clone() };
+        let used = now.paths.holding(&self.owner).bytes;
+        if let Some(over) = OverQuota::judge(used, record.holding().bytes, self.max_bytes) {
+            return Ok(Decision::Answer(Publish::OverQuota(over)));
+        }
+        let stored = StoredVersion { format: RECORD_FORMAT, record, claimed: claimed.clone(), moved: None };
         Ok(Decision::Change(Event::Publish(Box::new(stored)), Publish::Created { rev: now.rev, new_path, claimed }))
     }
 }
 
-/// [`crate::store::Records::delete`]
+/// [`crate::store::Records::delete`] and [`crate::store::Records::expire`]
 pub(super) struct DeleteVersion {
     pub(super) owner: OwnerName,
     pub(super) path: ModulePath,
     pub(super) version: Version,
+    /// Only the version that was published then.
+    pub(super) rev: Option<Rev>,
     pub(super) by: String,
 }
 
@@ -105,13 +113,39 @@ impl Ask for DeleteVersion {
     }
 
     fn decide(&self, now: &Now<'_>) -> Result<Decision<Delete>, StoreError> {
-        let Some(stored) = version(now.view, &self.path, &self.version)?.filter(|stored| stored.record.owner == self.owner) else {
+        let is_meant = |record: &VersionRecord| record.owner == self.owner && self.rev.is_none_or(|rev| rev == record.rev);
+        let Some(stored) = version(now.view, &self.path, &self.version)?.filter(|stored| is_meant(&stored.record)) else {
             return Ok(Decision::Answer(Delete::Absent));
         };
         let last = !super::effects::other_version(now.view, &self.path, &self.version)?;
-        let Self { owner, path, version, by } = self;
+        let Self { owner, path, version, by, rev: _ } = self;
         let change = Change::Delete { owner: owner.clone(), path: path.clone(), version: version.clone(), claim: stored.claim() };
         Ok(Decision::Change(now.entry(by, change), Delete::Deleted { rev: now.rev, last }))
+    }
+}
+
+impl Ask for MovePath {
+    type Out = Moved;
+
+    fn subject(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn decide(&self, now: &Now<'_>) -> Result<Decision<Moved>, StoreError> {
+        let Self { path, to, .. } = self;
+        let Some(from) = now.paths.owner(path).cloned() else { return Ok(Decision::Answer(Moved::Absent)) };
+        if from == *to {
+            return Ok(Decision::Answer(Moved::Theirs));
+        }
+        if self.needs_claim && !now.paths.is_claimed(&path.host().to_ascii_lowercase()) {
+            return Ok(Decision::Answer(Moved::NotClaimed));
+        }
+        let holding = now.paths.index().sizes.get(path).copied().unwrap_or_default();
+        if let Some(over) = OverQuota::judge(now.paths.holding(to).bytes, holding.bytes, self.max_bytes) {
+            return Ok(Decision::Answer(Moved::OverQuota(over)));
+        }
+        let change = Change::Move { path: path.clone(), from: from.clone(), to: to.clone() };
+        Ok(Decision::Change(now.entry(&self.by, change), Moved::Moved { rev: now.rev, from, holding }))
     }
 }
 

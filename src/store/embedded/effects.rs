@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::event::{Change, Event, HeldToken, Sealed, StoredVersion, Tombstone};
-use crate::module::{ModulePath, Version};
-use crate::store::{MadePublic, StoreError, TokenHash, VersionRecord};
+use crate::module::{ModulePath, OwnerName, Version};
+use crate::store::{MadePublic, Rev, StoreError, TokenHash, VersionRecord};
 
 /// Keys of the index.
 pub(super) mod keys {
@@ -48,6 +48,10 @@ pub(super) mod keys {
 
     pub(in crate::store::embedded) fn seal(path: &ModulePath, version: &Version) -> Vec<u8> {
         key(SEALS, &[path.as_str().as_bytes(), version.as_str().as_bytes()])
+    }
+
+    pub(in crate::store::embedded) fn seals_of(path: &ModulePath) -> Vec<u8> {
+        key(SEALS, &[path.as_str().as_bytes(), b""])
     }
 
     pub(in crate::store::embedded) fn tombstone(path: &ModulePath) -> Vec<u8> {
@@ -165,6 +169,7 @@ pub(super) fn effects(event: &Event, view: &dyn View) -> Result<Writes, StoreErr
                 let sealed = Sealed { rev: entry.rev, h1: *h1, go_mod_h1: *go_mod_h1, owner: owner.clone() };
                 writes.push((keys::seal(path, version), Some(encode(&sealed)?)));
             }
+            Change::Move { path, from, to } => writes.extend(moved(path, from, to, entry.rev, view)?),
             Change::ReleasePath { path } => writes.push((keys::tombstone(path), None)),
             Change::ReleaseHost { host } => {
                 writes.push((keys::claim(host), None));
@@ -192,6 +197,37 @@ pub(super) fn effects(event: &Event, view: &dyn View) -> Result<Writes, StoreErr
         },
     }
     Ok(writes)
+}
+
+/// What makes a path another owner's.
+fn moved(path: &ModulePath, from: &OwnerName, to: &OwnerName, rev: Rev, view: &dyn View) -> Result<Writes, StoreError> {
+    let mut writes = Writes::new();
+    for (key, value) in all(view, &keys::versions_of(path))? {
+        let stored = decode::<StoredVersion>(&value)?.moved_to(to, rev);
+        writes.push((key, Some(encode(&stored)?)));
+    }
+    for (key, value) in all(view, &keys::seals_of(path))? {
+        let sealed: Sealed = decode(&value)?;
+        // Of a path that was released before, seals may be somebody else's: whose, they go on saying.
+        if sealed.owner.as_ref() == Some(from) {
+            writes.push((key, Some(encode(&Sealed { rev, owner: Some(to.clone()), ..sealed })?)));
+        }
+    }
+    let tombstone = keys::tombstone(path);
+    if view.get(&tombstone)?.is_some() {
+        writes.push((tombstone, Some(encode(&Tombstone { rev, owner: to.clone() })?)));
+    }
+    Ok(writes)
+}
+
+/// Every key that begins so, with its value.
+pub(super) fn all(view: &dyn View, prefix: &[u8]) -> Result<Vec<Pair>, StoreError> {
+    let (mut all, mut from) = (Vec::new(), prefix.to_vec());
+    while let Some(pair) = view.next(&from, prefix)? {
+        from = [pair.0.as_slice(), b"\0"].concat();
+        all.push(pair);
+    }
+    Ok(all)
 }
 
 /// Whether the path has a version besides this one.

@@ -83,7 +83,10 @@ fn read(key: &[u8], value: &[u8]) -> Option<Held> {
     let (kind, rest) = key.split_at_checked(1)?;
     let name = String::from_utf8_lossy(rest).replace('\0', " ");
     let (rev, what) = match kind {
-        keys::VERSIONS => (decode::<StoredVersion>(value).map(|stored| stored.record.rev), name),
+        keys::VERSIONS => match decode::<StoredVersion>(value) {
+            Ok(stored) if stored.moved.is_some() => (Ok(stored.since()), format!("the move of {name}")),
+            stored => (stored.map(|stored| stored.since()), name),
+        },
         keys::TOMBSTONES => (decode::<Tombstone>(value).map(|tombstone| tombstone.rev), format!("the tombstone of {name}")),
         keys::CLAIMS => (decode::<HeldClaim>(value).map(|claim| claim.rev), format!("the claim of {name}")),
         keys::RELEASED => (decode::<Rev>(value), format!("the release of {name}")),

@@ -37,8 +37,8 @@ use self::heal::Loaded;
 use self::ledger::{Egress, Known, Noted};
 use self::shared::Shared;
 use super::{
-    BlobId, Blobs, DataDir, Delete, Fresh, HostedIndex, HostedModule, KnownModules, Ledger, LedgerLine, MakePublic, NewVersion, OpenError,
-    Pin, Publish, Records, Release, Rev, Seal, Staged, StoreError, Stores, TokenHash, TokenRecord, VersionRecord,
+    BlobId, Blobs, DataDir, Delete, Fresh, HostedIndex, HostedModule, KnownModules, Ledger, LedgerLine, MakePublic, MovePath, Moved,
+    NewVersion, OpenError, Pin, Publish, Records, Release, Rev, Seal, Staged, StoreError, Stores, TokenHash, TokenRecord, VersionRecord,
 };
 use crate::module::{H1, ModulePath, OwnerName, Version};
 
@@ -147,7 +147,16 @@ impl Records for Embedded {
     }
 
     async fn delete(&self, owner: &OwnerName, path: &ModulePath, version: &Version, by: &str) -> Result<Delete, StoreError> {
-        let ask = DeleteVersion { owner: owner.clone(), path: path.clone(), version: version.clone(), by: by.to_owned() };
+        let ask = DeleteVersion { owner: owner.clone(), path: path.clone(), version: version.clone(), rev: None, by: by.to_owned() };
+        self.ask(ask, Vec::new()).await
+    }
+
+    async fn expire(&self, record: &VersionRecord, by: &str) -> Result<Delete, StoreError> {
+        let VersionRecord { rev, owner, path, version, .. } = record.clone();
+        self.ask(DeleteVersion { owner, path, version, rev: Some(rev), by: by.to_owned() }, Vec::new()).await
+    }
+
+    async fn move_path(&self, ask: MovePath) -> Result<Moved, StoreError> {
         self.ask(ask, Vec::new()).await
     }
 
