@@ -6,12 +6,14 @@
 use std::sync::Arc;
 
 use crate::access::{Access, AuthError, BaseAccess, Principal};
-use crate::cache::{Absence, Body, Cache, CacheError, CacheStatus, Resolved};
+use crate::cache::{Absence, Body, Cache, CacheError, CacheStatus, Cached, Resolved};
 use crate::config::Config;
-use crate::egress::{Denied, Policy, miss_text};
+use crate::egress::{Denied, Policy, Verdict, miss_text};
 use crate::hosted::{Hosted, PublishRefusal, Publisher, Read, Upload, UploadError, View};
 use crate::module::{ModulePath, OwnerName, Version};
 use crate::observe::audit::{Actor, Audit};
+use crate::observe::chain;
+use crate::observe::metrics::OwnerClass;
 use crate::protocol::{Base, ModuleAsk, SumdbAsk, SumdbWhat};
 use crate::store::{Delete, StoreError, Stores};
 use crate::sumdb::proxy::{Proxy, ProxyError};
@@ -27,6 +29,8 @@ pub struct Answer {
     pub cache: Option<CacheStatus>,
     /// A strong validator, quoted.
     pub etag: Option<String>,
+    /// The class of the owner whose it is.
+    pub owner: OwnerClass,
 }
 
 /// Who asks, and in which request.
@@ -53,6 +57,17 @@ pub enum Refusal {
     /// Absent, or not for this caller.
     #[error("{0}")]
     Absent(String),
+    /// Private, and not for this caller: told like what is absent.
+    #[error("{text}")]
+    Private {
+        /// Which rule decided, and where it was set: for the log.
+        verdict: Box<Verdict>,
+        /// What the caller is told.
+        text: String,
+    },
+    /// A private name at a public checksum database: the client must be mended.
+    #[error("{} is private: no public checksum database may be asked. go env -w GONOSUMDB=PATTERNS, with your private hosts", .0.path)]
+    PrivateLookUp(Box<Verdict>),
     /// Absent, says upstream: its own words go on as they are.
     #[error("{}", .0.text)]
     NotUpstream(Absence),
@@ -86,21 +101,54 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// What the log should say besides the status, where something failed.
+    /// The word for the rule that decided: one of `explain`'s where the egress policy did. A closed set, for logs and metrics.
+    pub fn rule(&self) -> &'static str {
+        match self {
+            Self::SignIn => "sign-in",
+            Self::WrongCredentials => "credentials",
+            Self::Forbidden(_) => "rights",
+            Self::Absent(_) => "absent",
+            Self::Private { verdict, .. } | Self::PrivateLookUp(verdict) => verdict.rule.name(),
+            Self::NotUpstream(_) => "absent-upstream",
+            Self::BadUpload(_) => "bad-upload",
+            Self::TooLarge(_) => "too-large",
+            Self::Conflict(_) => "conflict",
+            Self::Full => "disk-full",
+            Self::Interrupted(_) => "interrupted",
+            Self::Stalled(_) => "stalled",
+            Self::Upstream(_) => "upstream",
+            Self::UpstreamSlow(_) => "upstream-slow",
+            Self::Storage(_) => "storage",
+        }
+    }
+
+    /// Where that rule was set, if it was.
+    pub fn set(&self) -> Option<String> {
+        match self {
+            Self::Private { verdict, .. } | Self::PrivateLookUp(verdict) => Some(verdict.where_.to_string()),
+            _ => None,
+        }
+    }
+
+    /// What failed here, with its causes: for the log, never for the client. What failed upstream was logged when it did.
     pub fn cause(&self) -> Option<String> {
         match self {
-            Self::Upstream(cause) | Self::UpstreamSlow(cause) | Self::Storage(cause) => Some(cause.clone()),
+            Self::Storage(cause) => Some(cause.clone()),
             Self::Full => Some(self.to_string()),
             Self::SignIn
             | Self::WrongCredentials
             | Self::Forbidden(_)
             | Self::Absent(_)
+            | Self::Private { .. }
+            | Self::PrivateLookUp(_)
             | Self::NotUpstream(_)
             | Self::BadUpload(_)
             | Self::TooLarge(_)
             | Self::Conflict(_)
             | Self::Interrupted(_)
-            | Self::Stalled(_) => None,
+            | Self::Stalled(_)
+            | Self::Upstream(_)
+            | Self::UpstreamSlow(_) => None,
         }
     }
 }
@@ -109,7 +157,7 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Full => Self::Full,
-            StoreError::Unavailable(_) | StoreError::Corrupt(_) => Self::Storage(error.to_string()),
+            StoreError::Unavailable(_) | StoreError::Corrupt(_) => Self::Storage(chain(&error)),
         }
     }
 }
@@ -153,6 +201,11 @@ impl Gateway {
         }
     }
 
+    /// What kind of owner this is, for the metrics.
+    pub fn owner_class(&self, owner: &OwnerName) -> OwnerClass {
+        self.access.owner_visibility(owner).into()
+    }
+
     /// Whether this principal may read anything at all.
     pub fn may_enter(&self, who: &Principal) -> Result<(), Refusal> {
         match self.access.may_read_public(who) {
@@ -163,16 +216,21 @@ impl Gateway {
     }
 
     /// Answers the GOPROXY protocol. `head`: only the head of the answer will be sent.
-    pub async fn module(&self, base: &Base, path: &ModulePath, ask: &ModuleAsk, who: &Principal, head: bool) -> Result<Answer, Refusal> {
+    pub async fn module(&self, base: &Base, path: &ModulePath, ask: &ModuleAsk, caller: &Caller, head: bool) -> Result<Answer, Refusal> {
+        let Caller { who, actor } = caller;
         let owner = self.base(base, who)?;
         let sees = |owner: &OwnerName| self.access.may_read(who, owner);
-        match self.hosted.read(&View { owner, sees: &sees }, path, ask, !head).await? {
-            Read::Found(answer) => return Ok(Answer { media: ask.media_type(), body: answer.body, cache: None, etag: answer.etag }),
+        match self.hosted.read(&View { owner, sees: &sees, actor }, path, ask, !head).await? {
+            Read::Found(answer) => {
+                let owner = self.owner_class(&answer.owner);
+                return Ok(Answer { media: ask.media_type(), body: answer.body, cache: None, etag: answer.etag, owner });
+            }
             Read::Missing(text) => return Err(Refusal::Absent(text)),
             Read::NotHosted => {}
         }
-        if !self.policy.decide(path).await?.is_public() {
-            return Err(Refusal::Absent(self.miss(path)));
+        let verdict = self.policy.decide(path).await?;
+        if !verdict.is_public() {
+            return Err(self.miss(verdict));
         }
         match ask {
             ModuleAsk::Alias(_) => Err(Refusal::Absent(format!("{path}: the latest.* files are there for modules hosted here only"))),
@@ -185,12 +243,11 @@ impl Gateway {
     pub async fn sumdb(&self, base: &Base, ask: &SumdbAsk, who: &Principal) -> Result<Answer, Refusal> {
         self.base(base, who)?;
         // A private name is refused whatever database is named: the client must be mended, not sent on.
-        if let SumdbWhat::Lookup(path, _) = &ask.what
-            && !self.policy.decide(path).await?.is_public()
-        {
-            return Err(Refusal::Forbidden(format!(
-                "{path} is private: no public checksum database may be asked. go env -w GONOSUMDB=PATTERNS, with your private hosts"
-            )));
+        if let SumdbWhat::Lookup(path, _) = &ask.what {
+            let verdict = self.policy.decide(path).await?;
+            if !verdict.is_public() {
+                return Err(Refusal::PrivateLookUp(Box::new(verdict)));
+            }
         }
         match self.sumdb.resolve(ask, who.text()).await {
             Ok(resolved) => found(resolved),
@@ -247,26 +304,29 @@ impl Gateway {
         match error {
             // Published here, or claimed, since it was judged above: from now on it is a miss like any other.
             CacheError::Denied(denied) => match &*denied {
-                Denied::Private(verdict) => Refusal::Absent(self.miss(&verdict.path)),
-                Denied::Store(error) => Refusal::Storage(error.to_string()),
+                Denied::Private(verdict) => self.miss(Verdict::clone(verdict)),
+                Denied::Store(error) => Refusal::Storage(chain(error)),
             },
-            CacheError::Timeout(error) => Refusal::UpstreamSlow(error.to_string()),
-            CacheError::Upstream(error) => Refusal::Upstream(error.to_string()),
+            CacheError::Timeout(error) => Refusal::UpstreamSlow(chain(&*error)),
+            CacheError::Upstream(error) => Refusal::Upstream(chain(&*error)),
             CacheError::Off => Refusal::Absent("upstream is off here, and this is not in the cache".to_owned()),
             CacheError::Storage(cause) => Refusal::Storage(cause),
         }
     }
 
     /// The one line for every private path that is not for this caller: whatever the rule, whatever is hosted.
-    fn miss(&self, path: &ModulePath) -> String {
-        miss_text(path, self.https_authority.as_deref())
+    fn miss(&self, verdict: Verdict) -> Refusal {
+        let text = miss_text(&verdict.path, self.https_authority.as_deref());
+        Refusal::Private { verdict: Box::new(verdict), text }
     }
 }
 
 /// What the cache came to.
 fn found(resolved: Resolved) -> Result<Answer, Refusal> {
     match resolved {
-        Resolved::Found(found) => Ok(Answer { media: found.content_type, body: found.body, cache: Some(found.status), etag: found.etag }),
+        Resolved::Found(Cached { body, content_type, status, etag }) => {
+            Ok(Answer { media: content_type, body, cache: Some(status), etag, owner: OwnerClass::None })
+        }
         Resolved::Absent(absence) => Err(Refusal::NotUpstream(absence)),
     }
 }

@@ -20,6 +20,8 @@ pub mod media {
     pub const JSON: &str = "application/json";
     /// `.zip`
     pub const ZIP: &str = "application/zip";
+    /// Numbers for Prometheus.
+    pub const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
     /// Tiles.
     pub const BYTES: &str = "application/octet-stream";
 }
@@ -52,6 +54,8 @@ pub enum Request {
     Health,
     /// GET `/readyz`.
     Ready,
+    /// GET `/metrics`: served on the admin listeners only.
+    Metrics,
     /// `/admin/{command}`: served on the admin listeners only.
     Admin(String),
 }
@@ -184,6 +188,7 @@ fn route(raw_path: &str) -> Result<(Request, &'static str), Reject> {
         "" => return Ok((Request::Home(Base::Root), READ)),
         "healthz" => return Ok((Request::Health, READ)),
         "readyz" => return Ok((Request::Ready, READ)),
+        "metrics" => return Ok((Request::Metrics, READ)),
         _ => {}
     }
     if let Some(command) = path.strip_prefix("admin/") {

@@ -3,6 +3,7 @@
 //!
 //! Arguments and answers are JSON values, so that all three ways are one.
 
+mod audit;
 mod claims;
 mod explain;
 mod metrics;
@@ -27,6 +28,7 @@ use crate::observe::metrics::Metrics;
 use crate::store::{DataDir, Embedded, HealReport, StoreError, Stores};
 use crate::upstream::Upstream;
 
+pub use audit::AuditAsk;
 pub use claims::{ClaimLine, ReleaseAsk, Released};
 pub use explain::Explain;
 pub use tokens::{TokenAsk, TokenLine, TokenMade, TokenRevoke};
@@ -99,6 +101,9 @@ pub enum OpenError {
     /// The metrics.
     #[error(transparent)]
     Metrics(#[from] prometheus::Error),
+    /// The audit trail's thread.
+    #[error("cannot start the audit trail: {0}")]
+    Audit(#[source] std::io::Error),
     /// The thread that opens them ended.
     #[error("opening was cut off: {0}")]
     Cut(#[from] tokio::task::JoinError),
@@ -114,13 +119,14 @@ impl Operations {
         let config = Arc::new(config);
         let metrics = Arc::new(Metrics::new()?);
         let data = Arc::new(DataDir::open(&config.data_dir)?);
+        let audit = Audit::open(&data.audit(), data.disk(), data.node(), metrics.audit.clone()).map_err(OpenError::Audit)?;
         let (stores, healed) = Embedded::open(&data)?;
         log_healing(&healed);
         let policy = Arc::new(Policy::new(&config, stores.records.clone()));
         let access = Arc::new(Access::new(&config, stores.records.clone())?);
         let upstream = Arc::new(Upstream::new(&config.upstream, policy.clone())?);
         let cache = Cache::open(&data, &config.cache, upstream, policy.clone(), stores.records.clone())?;
-        Ok(Self { config, stores, policy, access, cache, audit: Audit::default(), metrics })
+        Ok(Self { config, stores, policy, access, cache, audit, metrics })
     }
 
     /// Runs a command by its name. `actor`: for whom, for the audit trail.
@@ -142,6 +148,7 @@ impl Operations {
                 self.token_revoke(asked(args)?, actor).await?;
                 told(())
             }
+            "audit" => told(self.audit_page(asked(args)?).await?),
             "verify" => told(self.verify(actor).await?),
             "findings" => told(self.findings().await?),
             _ => Err(OperationError::Absent(format!("there is no command {command}"))),

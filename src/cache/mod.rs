@@ -32,6 +32,7 @@ use crate::config;
 use crate::egress::{Denied, Policy};
 use crate::module::ModulePath;
 use crate::module::version::escape_query;
+use crate::observe::spawn_blocking;
 use crate::protocol::ModuleAsk;
 use crate::store::{DataDir, Records};
 use crate::upstream::{self, Upstream, UpstreamError};
@@ -54,6 +55,18 @@ pub enum CacheStatus {
     Stale,
     /// From upstream, and not kept.
     Bypass,
+}
+
+impl CacheStatus {
+    /// For logs and metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Stale => "stale",
+            Self::Bypass => "bypass",
+        }
+    }
 }
 
 impl fmt::Display for CacheStatus {
@@ -286,13 +299,13 @@ impl Inner {
     async fn look_up(&self, asset: &Asset) -> Option<(Kept, bool)> {
         let (shelf, asset, now) = (self.shelf.clone(), asset.clone(), (self.clock)());
         let (fresh, not_found) = (self.fresh, self.not_found);
-        let looked = tokio::task::spawn_blocking(move || shelf.look_up(&asset, now, fresh, not_found)).await;
+        let looked = spawn_blocking(move || shelf.look_up(&asset, now, fresh, not_found)).await;
         looked.unwrap_or_default()
     }
 
     async fn on_disk<T: Send + 'static>(&self, run: impl FnOnce(&Shelf) -> Result<T, NotKept> + Send + 'static) -> Result<T, NotKept> {
         let shelf = self.shelf.clone();
-        tokio::task::spawn_blocking(move || run(&shelf)).await.unwrap_or(Err(NotKept::Broken))
+        spawn_blocking(move || run(&shelf)).await.unwrap_or(Err(NotKept::Broken))
     }
 }
 

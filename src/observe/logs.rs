@@ -30,6 +30,6 @@ pub fn init(log: &Log) {
     if text {
         registry.with(lines.with_ansi(std::io::stderr().is_terminal())).init();
     } else {
-        registry.with(lines.json().flatten_event(true).with_current_span(false).with_span_list(false)).init();
+        registry.with(lines.json().flatten_event(true).with_current_span(true).with_span_list(false)).init();
     }
 }

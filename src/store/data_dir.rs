@@ -8,6 +8,8 @@
 //! meta/              sled: an index over records/, made anew when it is gone or broken
 //! cache/             what came from upstream; how it lies there is the cache's matter
 //! ledger/            what ever left, and which public modules are known
+//! audit/             what was done, and by whom; the audit trail's matter
+//! node               what this gateway is called in logs and the audit trail
 //! tls/               certificates of the local CA
 //! admin.sock         where the command line reaches the running gateway
 //! admin-token        the first token
@@ -26,6 +28,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::hex;
 use crate::durable::{Disk, DurableError};
 
 /// The layout that this program reads and writes.
@@ -34,6 +37,8 @@ pub const FORMAT: u32 = 1;
 const FORMAT_NEEDS: &str = "0.1.0";
 /// More than a format or lock file ever holds, bytes.
 const SMALL_FILE_MAX: u64 = 4096;
+/// The longest name of a gateway.
+const NODE_BYTES_MAX: usize = 64;
 /// How long a lock that somebody holds is waited for: a process that is just ending, or a child between its fork and
 /// its exec, which holds what its parent held.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
@@ -146,6 +151,7 @@ pub struct DataDir {
     root: PathBuf,
     disk: Disk,
     swept: u64,
+    node: String,
     _lock: File,
 }
 
@@ -185,7 +191,8 @@ impl DataDir {
         let tmp = root.join(TMP);
         let probe = tmp.join("probe");
         disk.write(&tmp, &probe, b"probe\n").and_then(|()| disk.unlink(&probe)).map_err(failed)?;
-        Ok(Self { root: root.to_owned(), disk, swept, _lock: lock })
+        let node = node(root, &disk)?;
+        Ok(Self { root: root.to_owned(), disk, swept, node, _lock: lock })
     }
 
     /// The directory itself.
@@ -201,6 +208,16 @@ impl DataDir {
     /// How many leftovers `tmp/` held.
     pub fn swept(&self) -> u64 {
         self.swept
+    }
+
+    /// What this gateway is called in logs and the audit trail.
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// `audit/`, which may not be there yet.
+    pub fn audit(&self) -> PathBuf {
+        self.root.join("audit")
     }
 
     /// `blobs/`
@@ -276,6 +293,27 @@ fn judge_format(root: &Path) -> Result<bool, OpenError> {
         return Err(OpenError::NewerFormat { dir: root.to_owned(), found: format.format, needs: format.needs });
     }
     Ok(true)
+}
+
+/// Reads the gateway's name, or makes one up. An operator may write another into the file.
+fn node(root: &Path, disk: &Disk) -> Result<String, OpenError> {
+    let path = root.join("node");
+    match read_small(&path) {
+        Ok(text) => {
+            let name = text.trim();
+            let good = (1..=NODE_BYTES_MAX).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+            let text = || format!("not a name of 1 to {NODE_BYTES_MAX} letters, digits, and -._");
+            if good { Ok(name.to_owned()) } else { Err(OpenError::Corrupt { path, line: None, text: text() }) }
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let mut random = [0; 4];
+            getrandom::fill(&mut random).map_err(|e| OpenError::NotReadable { path: path.clone(), source: io::Error::other(e) })?;
+            let name = hex(&random);
+            disk.write(&root.join(TMP), &path, format!("{name}\n").as_bytes()).map_err(|source| failed(root, source))?;
+            Ok(name)
+        }
+        Err(source) => Err(OpenError::NotReadable { path, source }),
+    }
 }
 
 /// Somebody's home directory may have a `tmp` folder too, and it would be emptied.

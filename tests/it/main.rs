@@ -1,6 +1,7 @@
 //! The whole, from outside: real sockets, the real go command, real curl, the real gateway.
 
 mod access_matrix;
+mod audit;
 mod bad_input;
 mod bypass;
 mod drain;
@@ -11,6 +12,7 @@ mod http_limits;
 mod http_server;
 mod http_toy;
 mod live;
+mod metrics;
 mod operator;
 mod publish;
 mod responses;
