@@ -24,6 +24,8 @@ pub mod media {
     pub const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
     /// Tiles.
     pub const BYTES: &str = "application/octet-stream";
+    /// Backups.
+    pub const TAR: &str = "application/x-tar";
 }
 
 /// What the path is relative to.

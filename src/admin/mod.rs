@@ -4,8 +4,10 @@
 //! Arguments and answers are JSON values, so that all three ways are one.
 
 mod audit;
+mod backup;
 mod claims;
 mod explain;
+mod foundation;
 mod metrics;
 mod names;
 mod tokens;
@@ -25,12 +27,12 @@ use crate::config::Config;
 use crate::egress::Policy;
 use crate::observe::audit::{Actor, Audit};
 use crate::observe::metrics::Metrics;
-use crate::store::{DataDir, Embedded, HealReport, StoreError, Stores};
-use crate::upstream::Upstream;
+use crate::store::{DataDir, StoreError, Stores};
 
 pub use audit::AuditAsk;
 pub use claims::{ClaimLine, ReleaseAsk, Released};
 pub use explain::Explain;
+pub use foundation::{Foundation, OpenError, SettingsError};
 pub use tokens::{TokenAsk, TokenLine, TokenMade, TokenRevoke};
 pub use verify::{FindingLine, Verified};
 
@@ -38,6 +40,9 @@ pub use verify::{FindingLine, Verified};
 pub const SOCKET_FILE: &str = DataDir::ADMIN_SOCKET;
 /// Lines of the ledger that are given at once, at most.
 const PAGE_MAX: usize = 10_000;
+
+/// The command that answers with an archive: [`Operations::backup`].
+pub const BACKUP: &str = "backup";
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -65,7 +70,7 @@ pub struct EgressPage {
     pub limit: usize,
 }
 
-/// The commands, over the parts that they need.
+/// The commands, over the parts that they need, under one set of settings.
 pub struct Operations {
     /// The settings.
     pub config: Arc<Config>,
@@ -83,52 +88,7 @@ pub struct Operations {
     pub metrics: Arc<Metrics>,
 }
 
-/// The parts cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The data directory, or the store in it.
-    #[error(transparent)]
-    Store(#[from] crate::store::OpenError),
-    /// The way upstream.
-    #[error(transparent)]
-    Upstream(#[from] crate::upstream::SetupError),
-    /// The cache.
-    #[error(transparent)]
-    Cache(#[from] crate::cache::OpenError),
-    /// Access.
-    #[error(transparent)]
-    Access(#[from] crate::access::NoRandomness),
-    /// The metrics.
-    #[error(transparent)]
-    Metrics(#[from] prometheus::Error),
-    /// The audit trail's thread.
-    #[error("cannot start the audit trail: {0}")]
-    Audit(#[source] std::io::Error),
-    /// The thread that opens them ended.
-    #[error("opening was cut off: {0}")]
-    Cut(#[from] tokio::task::JoinError),
-}
-
 impl Operations {
-    /// Opens the data directory and puts the parts together over it. What start-up mended is logged.
-    pub async fn open(config: Config) -> Result<Self, OpenError> {
-        tokio::task::spawn_blocking(move || Self::open_blocking(config)).await?
-    }
-
-    fn open_blocking(config: Config) -> Result<Self, OpenError> {
-        let config = Arc::new(config);
-        let metrics = Arc::new(Metrics::new()?);
-        let data = Arc::new(DataDir::open(&config.data_dir)?);
-        let audit = Audit::open(&data.audit(), data.disk(), data.node(), metrics.audit.clone()).map_err(OpenError::Audit)?;
-        let (stores, healed) = Embedded::open(&data)?;
-        log_healing(&healed);
-        let policy = Arc::new(Policy::new(&config, stores.records.clone()));
-        let access = Arc::new(Access::new(&config, stores.records.clone())?);
-        let upstream = Arc::new(Upstream::new(&config.upstream, policy.clone())?);
-        let cache = Cache::open(&data, &config.cache, upstream, policy.clone(), stores.records.clone())?;
-        Ok(Self { config, stores, policy, access, cache, audit, metrics })
-    }
-
     /// Runs a command by its name. `actor`: for whom, for the audit trail.
     pub async fn call(&self, command: &str, args: Value, actor: &Actor) -> Result<Value, OperationError> {
         match command {
@@ -150,6 +110,7 @@ impl Operations {
             }
             "audit" => told(self.audit_page(asked(args)?).await?),
             "verify" => told(self.verify(actor).await?),
+            "rebuild" => told(self.stores.verify.rebuild().await?),
             "findings" => told(self.findings().await?),
             _ => Err(OperationError::Absent(format!("there is no command {command}"))),
         }
@@ -170,25 +131,6 @@ fn asked<T: DeserializeOwned>(args: Value) -> Result<T, OperationError> {
 
 fn told<T: Serialize>(value: T) -> Result<Value, OperationError> {
     serde_json::to_value(value).map_err(|e| OperationError::Bad(format!("answer: {e}")))
-}
-
-/// What start-up found and did: an operator reads it after a crash.
-fn log_healing(report: &HealReport) {
-    if !report.is_clean() {
-        tracing::warn!(
-            replayed = report.replayed,
-            index_rebuilt = report.rebuilt,
-            index_set_aside = report.set_aside.as_ref().map(|path| path.display().to_string()),
-            blobs_removed = report.blobs_removed,
-            records_removed = report.records_removed,
-            tmp_removed = report.tmp_removed,
-            torn_lines = report.torn_lines,
-            "start-up mended what the last run left"
-        );
-    }
-    for finding in &report.findings {
-        tracing::error!(kind = %finding.kind, path = %finding.path.display(), "{}", finding.text);
-    }
 }
 
 /// A time as people and scripts read it: RFC 3339, UTC.

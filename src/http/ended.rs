@@ -11,15 +11,15 @@ use crate::observe::metrics::{Answered, HttpMetrics};
 /// Stands in the audit trail for whoever showed credentials that are not theirs, or none that are anyone's.
 const UNKNOWN: &str = "unknown";
 
-/// Notes a request that has ended. `log_access`: every one is a line in the log, not only what failed.
-pub(super) fn ended(operations: &Operations, log_access: bool, mut summary: Summary<Note>) {
+/// Notes a request that has ended.
+pub(super) fn ended(operations: &Operations, mut summary: Summary<Note>) {
     let note = summary.note.take().unwrap_or_default();
     count(&operations.metrics.http, &summary, &note);
     audit(&operations.audit, &summary, &note);
     if let Some(cause) = &note.cause {
         tracing::warn!(request_id = summary.request_id, status = summary.status, path = summary.path, "{cause}");
     }
-    if log_access {
+    if operations.config.log.access {
         log(operations.audit.node(), &summary, &note);
     }
 }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
@@ -14,7 +15,7 @@ use super::paste::{self, Reached};
 use super::response::{self, Note};
 use super::{BodyError, Head, ListenerKind, Reply, RequestBody, Service, Summary};
 use crate::access::Principal;
-use crate::admin::{OPERATOR, OperationError, Operations};
+use crate::admin::{BACKUP, OPERATOR, OperationError, Operations};
 use crate::gateway::{Caller, Gateway, Refusal};
 use crate::hosted::{Upload, UploadError};
 use crate::module::OwnerName;
@@ -26,18 +27,38 @@ use crate::protocol::{self, Base, ModuleAsk, Reject, Request, SumdbWhat};
 /// Longest JSON of an operator's command, bytes.
 const COMMAND_MAX: usize = 64 << 10;
 
-/// Everything that requests are answered from.
-pub struct Front {
+/// Everything that requests are answered from, under one set of settings.
+pub struct House {
     /// The use cases.
-    pub gateway: Gateway,
+    gateway: Gateway,
     /// Operations.
-    pub operations: Arc<Operations>,
+    operations: Operations,
     /// Where this gateway is reached.
-    pub reached: Reached,
-    /// Whether requests are logged.
-    pub log_access: bool,
+    reached: Reached,
     /// True once the server drains.
-    pub draining: watch::Receiver<bool>,
+    draining: watch::Receiver<bool>,
+}
+
+/// Takes requests, and answers each from the house that stands when its head has come, to its end.
+pub struct Front {
+    house: ArcSwap<House>,
+}
+
+impl Front {
+    /// Opens `house`.
+    pub fn new(house: House) -> Self {
+        Self { house: ArcSwap::from_pointee(house) }
+    }
+
+    /// The house that stands.
+    pub fn house(&self) -> Arc<House> {
+        self.house.load_full()
+    }
+
+    /// Answers requests from `house` from now on; those that are under way end in the one that they began in.
+    pub fn rebuild(&self, house: House) {
+        self.house.store(Arc::new(house));
+    }
 }
 
 #[async_trait]
@@ -53,18 +74,37 @@ impl Service for Front {
         if !operations && !matches!(head.listener, ListenerKind::Public { .. }) {
             return response::reject(&Reject::NotFound);
         }
-        let span = tracing::error_span!("request", request_id = head.request_id, node = self.operations.audit.node());
-        self.answer(&head, request, body).instrument(span).await
+        let house = self.house();
+        let span = tracing::error_span!("request", request_id = head.request_id, node = house.operations.audit.node());
+        house.answer(&head, request, body).instrument(span).await
     }
 
     fn done(&self, summary: Summary<Note>) {
-        ended::ended(&self.operations, self.log_access, summary);
+        ended::ended(&self.house.load().operations, summary);
     }
 }
 
 type Outcome = Result<Reply<Note>, Refusal>;
 
-impl Front {
+impl House {
+    /// What these settings make of requests.
+    pub fn new(operations: Operations, reached: Reached, draining: watch::Receiver<bool>) -> Self {
+        let Operations { config, stores, policy, access, cache, audit, .. } = &operations;
+        let https = reached.netrc_machine().map(str::to_owned);
+        let gateway = Gateway::new(config, stores.clone(), access.clone(), policy.clone(), cache.clone(), audit.clone(), https);
+        Self { gateway, operations, reached, draining }
+    }
+
+    /// Operations.
+    pub fn operations(&self) -> &Operations {
+        &self.operations
+    }
+
+    /// Where this gateway is reached.
+    pub fn reached(&self) -> &Reached {
+        &self.reached
+    }
+
     /// Answers a request that this listener serves.
     async fn answer(&self, head: &Head, request: Request, body: &mut dyn RequestBody) -> Reply<Note> {
         let kind = kind(&request);
@@ -141,6 +181,12 @@ impl Front {
             if json.len() > COMMAND_MAX {
                 return Err(Refusal::TooLarge(format!("a command's arguments are at most {COMMAND_MAX} bytes")));
             }
+        }
+        if command == BACKUP {
+            return Ok(match self.operations.backup(&caller.actor).await {
+                Ok(archive) => response::archive(archive),
+                Err(error) => response::operation(Err(error)),
+            });
         }
         let outcome = match serde_json::from_slice(&json) {
             Ok(args) => self.operations.call(command, args, &caller.actor).await,

@@ -66,6 +66,11 @@ pub(super) fn metrics(page: String) -> Answered {
     headed(200, media::METRICS, page.into())
 }
 
+/// A backup as it is made.
+pub(super) fn archive(archive: Body) -> Answered {
+    headed(200, media::TAR, archive)
+}
+
 /// 204.
 pub(super) fn no_content() -> Answered {
     headed(204, media::TEXT, bytes::Bytes::new().into())

@@ -2,6 +2,7 @@
 
 mod access_matrix;
 mod audit;
+mod backup;
 mod bad_input;
 mod bypass;
 mod drain;
@@ -16,6 +17,7 @@ mod metrics;
 mod operator;
 mod publish;
 mod responses;
+mod store_backup;
 mod store_contract;
 mod store_crash;
 mod store_heal;
