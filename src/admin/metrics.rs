@@ -12,7 +12,14 @@ impl Operations {
     /// A family that cannot be written.
     pub async fn metrics_page(&self) -> prometheus::Result<String> {
         let usage = self.cache.usage();
-        self.metrics.cache.state(&CacheState { entries: usage.entries, bytes: usage.bytes, bytes_max: self.config.cache.max_size });
+        self.metrics.cache.state(&CacheState {
+            entries: usage.entries,
+            bytes: usage.bytes,
+            bytes_max: self.config.cache.max_size,
+            evicted: usage.evicted,
+            corrupt: usage.corrupt,
+            ..CacheState::default()
+        });
         if let Ok(hosted) = self.hosted().await {
             self.metrics.hosted.state(&hosted);
         }
