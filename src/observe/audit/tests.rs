@@ -55,6 +55,8 @@ async fn nobody_is_told_before_the_fsync_has_ended() {
     let ((begun, has_begun), (end, may_end)) = (mpsc::channel(), mpsc::channel());
     let disk = Disk::with_faults(Arc::new(Slow { begun, may_end: Mutex::new(may_end) }));
     let audit = Audit::open(dir.path(), &disk, "n0de", metrics.audit.clone()).unwrap();
+    // Dropped before the trail, which waits for its thread: should this test fail, it ends.
+    let end = end;
     let actor = Actor::local("operator");
     let event = [claim(0)];
     let mut recording = Box::pin(audit.record_durably(&actor, &event));
