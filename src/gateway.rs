@@ -10,12 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::access::{Access, AuthError, BaseAccess, Principal};
-use crate::cache::{Absence, Body, Cache, CacheError, CacheStatus, Resolved};
+use crate::cache::{Absence, Body, Cache, CacheError, CacheStatus, Cached, Resolved};
 use crate::config::{Config, Miss};
-use crate::egress::{Denied, Policy, miss_text};
+use crate::egress::{Denied, Policy, Verdict, miss_text};
 use crate::hosted::{Hosted, PublishRefusal, Publisher, Read, Upload, UploadError, View};
 use crate::module::{ModulePath, OwnerName, Version};
 use crate::observe::audit::{Actor, Audit};
+use crate::observe::chain;
+use crate::observe::metrics::OwnerClass;
 use crate::protocol::{Base, ModuleAsk, SumdbAsk, SumdbWhat};
 use crate::store::{Delete, StoreError, Stores};
 use crate::sumdb::proxy::{Proxy, ProxyError};
@@ -31,6 +33,8 @@ pub struct Answer {
     pub cache: Option<CacheStatus>,
     /// A strong validator, quoted.
     pub etag: Option<String>,
+    /// The class of the owner whose it is.
+    pub owner: OwnerClass,
 }
 
 /// Who asks, and in which request.
@@ -66,6 +70,19 @@ pub enum Refusal {
     /// Absent, or not for this caller.
     #[error("{0}")]
     Absent(String),
+    /// Private, and not for this caller: told like what is absent, or refused.
+    #[error("{text}")]
+    Private {
+        /// Which rule decided, and where it was set: for the log.
+        verdict: Box<Verdict>,
+        /// What the caller is told.
+        text: String,
+        /// As which of both.
+        miss: Miss,
+    },
+    /// A private name at a public checksum database: the client must be mended.
+    #[error("{} is private: no public checksum database may be asked. go env -w GONOSUMDB=PATTERNS, with your private hosts", .0.path)]
+    PrivateLookUp(Box<Verdict>),
     /// Absent, says upstream: its own words go on as they are.
     #[error("{}", .0.text)]
     NotUpstream(Absence),
@@ -98,11 +115,47 @@ pub enum Refusal {
     Storage(String),
 }
 
+/// The rule of credentials that are wrong.
+pub const CREDENTIALS: &str = "credentials";
+/// The rule of an address that showed too many of those.
+pub const LOG_INS_LIMITED: &str = "log-ins-limited";
+
 impl Refusal {
-    /// What the log should say besides the status, where something failed.
+    /// The word for the rule that decided: one of `explain`'s where the egress policy did. A closed set, for logs and metrics.
+    pub fn rule(&self) -> &'static str {
+        match self {
+            Self::SignIn => "sign-in",
+            Self::WrongCredentials => CREDENTIALS,
+            Self::LogInsLimited(_) | Self::ReadLimited(_) => LOG_INS_LIMITED,
+            Self::LogInsBusy(_) => "log-ins-busy",
+            Self::Forbidden(_) => "rights",
+            Self::Absent(_) => "absent",
+            Self::Private { verdict, .. } | Self::PrivateLookUp(verdict) => verdict.rule.name(),
+            Self::NotUpstream(_) => "absent-upstream",
+            Self::BadUpload(_) => "bad-upload",
+            Self::TooLarge(_) => "too-large",
+            Self::Conflict(_) => "conflict",
+            Self::Full => "disk-full",
+            Self::Interrupted(_) => "interrupted",
+            Self::Stalled(_) => "stalled",
+            Self::Upstream(_) => "upstream",
+            Self::UpstreamSlow(_) => "upstream-slow",
+            Self::Storage(_) => "storage",
+        }
+    }
+
+    /// Where that rule was set, if it was.
+    pub fn set(&self) -> Option<String> {
+        match self {
+            Self::Private { verdict, .. } | Self::PrivateLookUp(verdict) => Some(verdict.where_.to_string()),
+            _ => None,
+        }
+    }
+
+    /// What failed here, with its causes: for the log, never for the client. What failed upstream was logged when it did.
     pub fn cause(&self) -> Option<String> {
         match self {
-            Self::Upstream(cause) | Self::UpstreamSlow(cause) | Self::Storage(cause) => Some(cause.clone()),
+            Self::Storage(cause) => Some(cause.clone()),
             Self::Full => Some(self.to_string()),
             Self::SignIn
             | Self::WrongCredentials
@@ -111,12 +164,16 @@ impl Refusal {
             | Self::LogInsBusy(_)
             | Self::Forbidden(_)
             | Self::Absent(_)
+            | Self::Private { .. }
+            | Self::PrivateLookUp(_)
             | Self::NotUpstream(_)
             | Self::BadUpload(_)
             | Self::TooLarge(_)
             | Self::Conflict(_)
             | Self::Interrupted(_)
-            | Self::Stalled(_) => None,
+            | Self::Stalled(_)
+            | Self::Upstream(_)
+            | Self::UpstreamSlow(_) => None,
         }
     }
 }
@@ -125,7 +182,7 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Full => Self::Full,
-            StoreError::Unavailable(_) | StoreError::Corrupt(_) => Self::Storage(error.to_string()),
+            StoreError::Unavailable(_) | StoreError::Corrupt(_) => Self::Storage(chain(&error)),
         }
     }
 }
@@ -182,6 +239,11 @@ impl Gateway {
         }
     }
 
+    /// What kind of owner this is, for the metrics.
+    pub fn owner_class(&self, owner: &OwnerName) -> OwnerClass {
+        self.access.owner_visibility(owner).into()
+    }
+
     /// Whether this principal may read anything at all.
     pub fn may_enter(&self, who: &Principal) -> Result<(), Refusal> {
         match self.access.may_read_public(who) {
@@ -192,17 +254,22 @@ impl Gateway {
     }
 
     /// Answers the GOPROXY protocol. `head`: only the head of the answer will be sent.
-    pub async fn module(&self, base: &Base, path: &ModulePath, ask: &ModuleAsk, who: &Principal, head: bool) -> Result<Answer, Refusal> {
+    pub async fn module(&self, base: &Base, path: &ModulePath, ask: &ModuleAsk, caller: &Caller, head: bool) -> Result<Answer, Refusal> {
+        let Caller { who, actor } = caller;
         let owner = self.base(base, who)?;
         let sees = |owner: &OwnerName| self.access.may_read(who, owner);
-        let view = View { owner, sees: &sees };
+        let view = View { owner, sees: &sees, actor };
         match self.hosted.read(&view, path, ask, !head).await? {
-            Read::Found(answer) => return Ok(Answer { media: ask.media_type(), body: answer.body, cache: None, etag: answer.etag }),
+            Read::Found(answer) => {
+                let owner = self.owner_class(&answer.owner);
+                return Ok(Answer { media: ask.media_type(), body: answer.body, cache: None, etag: answer.etag, owner });
+            }
             Read::Missing(text) => return Err(Refusal::Absent(text)),
             Read::NotHosted => {}
         }
-        if !self.policy.decide(path).await?.is_public() {
-            return Err(self.miss(&view, path).await);
+        let verdict = self.policy.decide(path).await?;
+        if !verdict.is_public() {
+            return Err(self.miss(&view, verdict).await);
         }
         match ask {
             ModuleAsk::Alias(_) => Err(Refusal::Absent(format!("{path}: the latest.* files are there for modules hosted here only"))),
@@ -210,7 +277,10 @@ impl Gateway {
             _ => match self.cache.resolve(path, ask, who.text()).await {
                 Ok(resolved) => found(resolved),
                 // Published here, or claimed, since it was judged above: from now on it is a miss like any other.
-                Err(CacheError::Denied(denied)) if matches!(*denied, Denied::Private(_)) => Err(self.miss(&view, path).await),
+                Err(CacheError::Denied(denied)) => Err(match &*denied {
+                    Denied::Private(verdict) => self.miss(&view, Verdict::clone(verdict)).await,
+                    Denied::Store(error) => Refusal::Storage(chain(error)),
+                }),
                 Err(error) => Err(self.refuse(error)),
             },
         }
@@ -220,10 +290,11 @@ impl Gateway {
     pub async fn sumdb(&self, base: &Base, ask: &SumdbAsk, who: &Principal) -> Result<Answer, Refusal> {
         self.base(base, who)?;
         // A private name is refused whatever database is named: the client must be mended, not sent on.
-        if let SumdbWhat::Lookup(path, _) = &ask.what
-            && !self.policy.decide(path).await?.is_public()
-        {
-            return Err(private_look_up(path));
+        if let SumdbWhat::Lookup(path, _) = &ask.what {
+            let verdict = self.policy.decide(path).await?;
+            if !verdict.is_public() {
+                return Err(Refusal::PrivateLookUp(Box::new(verdict)));
+            }
         }
         match self.sumdb.resolve(ask, who.text()).await {
             Ok(resolved) => found(resolved),
@@ -279,43 +350,40 @@ impl Gateway {
     fn refuse(&self, error: CacheError) -> Refusal {
         match error {
             CacheError::Denied(denied) => match &*denied {
-                Denied::Private(verdict) => private_look_up(&verdict.path),
-                Denied::Store(error) => Refusal::Storage(error.to_string()),
+                Denied::Private(verdict) => Refusal::PrivateLookUp(Box::new(Verdict::clone(verdict))),
+                Denied::Store(error) => Refusal::Storage(chain(error)),
             },
-            CacheError::Timeout(error) => Refusal::UpstreamSlow(error.to_string()),
-            CacheError::Upstream(error) => Refusal::Upstream(error.to_string()),
+            CacheError::Timeout(error) => Refusal::UpstreamSlow(chain(&*error)),
+            CacheError::Upstream(error) => Refusal::Upstream(chain(&*error)),
             CacheError::Off => Refusal::Absent("upstream is off here, and this is not in the cache".to_owned()),
             CacheError::Storage(cause) => Refusal::Storage(cause),
         }
     }
 
     /// The one answer for every private path that is not for this caller: whatever the rule, whatever is hosted that they do not see.
-    async fn miss(&self, view: &View<'_>, path: &ModulePath) -> Refusal {
+    async fn miss(&self, view: &View<'_>, verdict: Verdict) -> Refusal {
+        let path = &verdict.path;
         let text = miss_text(path, self.https_authority.as_deref(), self.policy.holds_unknown_hosts());
-        if self.miss == Miss::NotFound {
-            return Refusal::Absent(text);
-        }
         // A refusal above or below what they see would keep the go command from it.
         let shown = |owner: &OwnerName| view.owner.is_none_or(|base| base == owner) && (view.sees)(owner);
-        match self.policy.is_near_visible(path, &shown).await {
-            Ok(true) => Refusal::Absent(text),
-            Ok(false) => Refusal::Forbidden(text),
-            Err(error) => error.into(),
-        }
+        let miss = match self.miss {
+            Miss::NotFound => Miss::NotFound,
+            Miss::Refuse => match self.policy.is_near_visible(path, &shown).await {
+                Ok(true) => Miss::NotFound,
+                Ok(false) => Miss::Refuse,
+                Err(error) => return error.into(),
+            },
+        };
+        Refusal::Private { verdict: Box::new(verdict), text, miss }
     }
-}
-
-/// The line that mends the client: a private name must not be asked of a public checksum database.
-fn private_look_up(path: &ModulePath) -> Refusal {
-    Refusal::Forbidden(format!(
-        "{path} is private: no public checksum database may be asked. go env -w GONOSUMDB=PATTERNS, with your private hosts"
-    ))
 }
 
 /// What the cache came to.
 fn found(resolved: Resolved) -> Result<Answer, Refusal> {
     match resolved {
-        Resolved::Found(found) => Ok(Answer { media: found.content_type, body: found.body, cache: Some(found.status), etag: found.etag }),
+        Resolved::Found(Cached { body, content_type, status, etag }) => {
+            Ok(Answer { media: content_type, body, cache: Some(status), etag, owner: OwnerClass::None })
+        }
         Resolved::Absent(absence) => Err(Refusal::NotUpstream(absence)),
     }
 }

@@ -23,6 +23,8 @@ pub mod media {
     pub const JSON: &str = "application/json";
     /// `.zip`
     pub const ZIP: &str = "application/zip";
+    /// Numbers for Prometheus.
+    pub const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
     /// Tiles.
     pub const BYTES: &str = "application/octet-stream";
     /// Backups.
@@ -61,6 +63,8 @@ pub enum Request {
     Health,
     /// GET `/readyz`.
     Ready,
+    /// GET `/metrics`: served on the admin listeners only.
+    Metrics,
     /// `/admin/{command}`: served on the admin listeners only.
     Admin(String),
 }
@@ -193,6 +197,7 @@ fn route(method: &http::Method, raw_path: &str) -> Result<(Request, &'static str
         "" => return Ok((Request::Home(Base::Root), READ)),
         "healthz" => return Ok((Request::Health, READ)),
         "readyz" => return Ok((Request::Ready, READ)),
+        "metrics" => return Ok((Request::Metrics, READ)),
         _ => {}
     }
     if let Some(command) = path.strip_prefix("admin/") {

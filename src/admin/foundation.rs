@@ -28,6 +28,9 @@ pub enum OpenError {
     /// Log-ins.
     #[error(transparent)]
     LogIns(#[from] NoRandomness),
+    /// The audit trail's thread.
+    #[error("cannot start the audit trail: {0}")]
+    Audit(#[source] std::io::Error),
     /// The settings.
     #[error(transparent)]
     Settings(#[from] SettingsError),
@@ -62,14 +65,15 @@ impl Foundation {
     }
 
     fn open_blocking(config: Config) -> Result<(Self, Operations), OpenError> {
+        let metrics = Arc::new(Metrics::new()?);
         let data = Arc::new(DataDir::open(&config.data_dir)?);
+        let audit = Audit::open(&data.audit(), data.disk(), data.node(), metrics.audit.clone()).map_err(OpenError::Audit)?;
         let (stores, healed) = Embedded::open(&data)?;
         log_healing(&healed);
-        let audit = Audit::default();
         let policy = Arc::new(Policy::new(&config, stores.records.clone()).with_audit(audit.clone()));
         let gate = Arc::new(Gate::new(policy.clone()));
         let stock = Stock::open(&data, &config.cache, gate.clone(), stores.records.clone())?;
-        let (log_ins, metrics) = (LogIns::new()?, Arc::new(Metrics::new()?));
+        let log_ins = LogIns::new()?;
         let foundation = Self { stores, gate, stock, breakers: Breakers::default(), log_ins, audit, metrics };
         let operations = foundation.operations(config, policy)?;
         Ok((foundation, operations))

@@ -3,6 +3,7 @@
 //!
 //! Arguments and answers are JSON values, so that all three ways are one.
 
+mod audit;
 mod backup;
 mod cache;
 mod claims;
@@ -33,6 +34,7 @@ use crate::observe::metrics::Metrics;
 use crate::store::{DataDir, StoreError, Stores};
 use crate::upstream::Upstream;
 
+pub use audit::AuditAsk;
 pub use cache::{PurgeAsk, PurgeDone};
 pub use claims::{ClaimLine, MakePublicAsk, ReleaseAsk, Released};
 pub use explain::Explain;
@@ -120,6 +122,7 @@ impl Operations {
             }
             "purge" => told(self.purge(asked(args)?, actor).await?),
             "gc" => told(self.gc(asked(args)?, actor).await?),
+            "audit" => told(self.audit_page(asked(args)?).await?),
             "verify" => told(self.verify(actor).await?),
             "rebuild" => told(self.stores.verify.rebuild().await?),
             "findings" => told(self.findings().await?),

@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
 use tokio::sync::Semaphore;
+use tracing::Instrument as _;
 
 use crate::config::Hop;
 use crate::module::dirhash::hash_zip;
@@ -101,14 +102,16 @@ impl Inner {
 
     fn start(self: Arc<Self>, asset: Asset, principal: String) -> Flight {
         let landing = Landing(self.clone(), asset.clone());
-        let task = tokio::spawn(async move {
+        let filling = async move {
             let _landing = landing;
             // The one before may have ended between our look and now.
             match self.look_up(&asset).await {
                 Some((kept, true)) => Ok(Filled::Fresh(kept)),
                 _ => self.fetch(&asset, &principal, true).await,
             }
-        });
+        };
+        // What goes wrong is logged with the request that began it, however many wait and whoever is gone.
+        let task = tokio::spawn(filling.in_current_span());
         let flight = async { task.await.unwrap_or_else(|e| Err(CacheError::Storage(format!("a fill broke off: {e}")))) };
         flight.boxed().shared()
     }

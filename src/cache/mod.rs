@@ -36,6 +36,7 @@ use crate::config;
 use crate::egress::{Denied, Gate};
 use crate::module::version::escape_query;
 use crate::module::{ModulePath, Version};
+use crate::observe::spawn_blocking;
 use crate::protocol::ModuleAsk;
 use crate::store::{DataDir, Records};
 use crate::upstream::{self, Upstream, UpstreamError};
@@ -59,6 +60,18 @@ pub enum CacheStatus {
     Stale,
     /// From upstream, and not kept.
     Bypass,
+}
+
+impl CacheStatus {
+    /// For logs and metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Stale => "stale",
+            Self::Bypass => "bypass",
+        }
+    }
 }
 
 impl fmt::Display for CacheStatus {
@@ -321,13 +334,13 @@ impl Inner {
     async fn look_up(&self, asset: &Asset) -> Option<(Kept, bool)> {
         let (shelf, asset, now) = (self.stock.shelf.clone(), asset.clone(), (self.stock.clock)());
         let (fresh, not_found) = (self.fresh, self.not_found);
-        let looked = tokio::task::spawn_blocking(move || shelf.look_up(&asset, now, fresh, not_found)).await;
+        let looked = spawn_blocking(move || shelf.look_up(&asset, now, fresh, not_found)).await;
         looked.unwrap_or_default()
     }
 
     async fn on_disk<T: Send + 'static>(&self, run: impl FnOnce(&Shelf) -> Result<T, NotKept> + Send + 'static) -> Result<T, NotKept> {
         let shelf = self.stock.shelf.clone();
-        tokio::task::spawn_blocking(move || run(&shelf)).await.unwrap_or(Err(NotKept::Broken))
+        spawn_blocking(move || run(&shelf)).await.unwrap_or(Err(NotKept::Broken))
     }
 }
 

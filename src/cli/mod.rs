@@ -8,8 +8,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Environment, Flags, Loaded};
 
-mod certificates;
+pub mod audit;
 pub mod backup;
+mod certificates;
 pub mod check;
 pub mod claim;
 pub mod config;
@@ -67,6 +68,8 @@ enum Command {
     Explain(explain::Options),
     /// List every module path that was ever sent upstream
     Egress(egress::Options),
+    /// List what was done, and by whom
+    Audit(audit::Options),
     /// List, release and move what publishing made private
     #[command(subcommand)]
     Claim(claim::Command),
@@ -129,6 +132,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Config(options) => config::run(global, options),
         Command::Explain(options) => connected(global, async |server| explain::run(&server, options).await),
         Command::Egress(options) => connected(global, async |server| egress::run(&server, options).await),
+        Command::Audit(options) => connected(global, async |server| audit::run(&server, options).await),
         Command::Claim(command) => connected(global, async |server| claim::run(&server, command).await),
         Command::Token(command) => connected(global, async |server| token::run(&server, command).await),
         Command::Password => password::run(),

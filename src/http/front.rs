@@ -9,17 +9,22 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
 use tokio::sync::watch;
+use tracing::Instrument as _;
 
+use super::ended;
 use super::packages;
 use super::paste::{self, Reached};
 use super::peer;
 use super::response::{self, Note};
-use super::{BodyError, End, Head, ListenerKind, Reply, RequestBody, Service, Summary};
+use super::{BodyError, Head, ListenerKind, Reply, RequestBody, Service, Summary};
 use crate::access::Principal;
 use crate::admin::{BACKUP, OPERATOR, OperationError, Operations};
 use crate::gateway::{Caller, Gateway, Refusal};
 use crate::hosted::{Upload, UploadError};
+use crate::module::OwnerName;
 use crate::observe::audit::Actor;
+use crate::observe::chain;
+use crate::observe::metrics::OwnerClass;
 use crate::protocol::{self, Base, ModuleAsk, PackageAsk, PackageQuery, Reject, Request, SumdbWhat};
 
 /// Longest JSON of an operator's command, bytes.
@@ -68,50 +73,17 @@ impl Service for Front {
             Ok(request) => request,
             Err(reject) => return response::reject(&reject),
         };
-        let operations = matches!(request, Request::Health | Request::Ready | Request::Admin(_));
+        let operations = matches!(request, Request::Health | Request::Ready | Request::Metrics | Request::Admin(_));
         if !operations && !matches!(head.listener, ListenerKind::Public { .. }) {
             return response::reject(&Reject::NotFound);
         }
-        let kind = kind(&request);
         let house = self.house();
-        let from = peer::client(head.peer, head.listener, &head.headers, &house.operations.config.server.trusted_proxies);
-        let (principal, outcome) = house.request(&head, request, from, body).await;
-        let mut reply = outcome.unwrap_or_else(|refusal| response::refuse(&refusal));
-        let note = reply.note.get_or_insert_with(Note::default);
-        note.kind = kind;
-        note.principal = principal;
-        note.forwarded_for = from.filter(|from| head.peer.is_none_or(|peer| peer.ip().to_canonical() != *from));
-        reply
+        let span = tracing::error_span!("request", request_id = head.request_id, node = house.operations.audit.node());
+        house.answer(&head, request, body).instrument(span).await
     }
 
     fn done(&self, summary: Summary<Note>) {
-        let note = summary.note.unwrap_or_default();
-        if let Some(cause) = &note.cause {
-            tracing::warn!(request_id = summary.request_id, status = summary.status, path = summary.path, "{cause}");
-        }
-        if !self.house.load().operations.config.log.access {
-            return;
-        }
-        let connected = summary.peer.map(|peer| peer.to_string());
-        tracing::info!(
-            target: "access",
-            request_id = summary.request_id,
-            peer = note.forwarded_for.map(|client| client.to_string()).or_else(|| connected.clone()),
-            via = connected.filter(|_| note.forwarded_for.is_some()),
-            principal = note.principal,
-            method = summary.method,
-            path = summary.path,
-            kind = note.kind,
-            status = summary.status,
-            cache = note.cache,
-            refusal = note.refusal,
-            bytes_in = summary.bytes_in,
-            bytes_out = summary.bytes_out,
-            ms = (summary.duration.as_secs_f64() * 1e6).round() / 1e3,
-            protocol = summary.protocol,
-            cut = summary.end != End::Complete,
-            detail = summary.detail,
-        );
+        ended::ended(&self.house.load().operations, summary);
     }
 }
 
@@ -136,6 +108,23 @@ impl House {
         &self.reached
     }
 
+    /// Answers a request that this listener serves.
+    async fn answer(&self, head: &Head, request: Request, body: &mut dyn RequestBody) -> Reply<Note> {
+        let kind = kind(&request);
+        let owner = owner(&request).map_or(OwnerClass::None, |owner| self.gateway.owner_class(owner));
+        let from = peer::client(head.peer, head.listener, &head.headers, &self.operations.config.server.trusted_proxies);
+        let (principal, outcome) = self.request(head, request, from, body).await;
+        let mut reply = outcome.unwrap_or_else(|refusal| response::refuse(&refusal, &head.request_id));
+        let note = reply.note.get_or_insert_with(Note::default);
+        note.kind = kind;
+        if note.owner == OwnerClass::None {
+            note.owner = owner;
+        }
+        note.principal = principal;
+        note.forwarded_for = from.filter(|from| head.peer.is_none_or(|peer| peer.ip().to_canonical() != *from));
+        reply
+    }
+
     /// The principal as it stands in the log, and what became of the request.
     async fn request(&self, head: &Head, request: Request, from: Option<IpAddr>, body: &mut dyn RequestBody) -> (String, Outcome) {
         let authorization = authorization(&head.headers).filter(|_| !is_open(&request));
@@ -154,7 +143,7 @@ impl House {
         match request {
             Request::Home(_) => self.home(who).await,
             Request::Module(base, path, ask) => {
-                self.gateway.module(&base, &path, &ask, who, head.method == Method::HEAD).await.map(response::answer)
+                self.gateway.module(&base, &path, &ask, caller, head.method == Method::HEAD).await.map(response::answer)
             }
             Request::Sumdb(_, ask) if ask.what == SumdbWhat::Supported => Ok(response::text(200, String::new())),
             Request::Sumdb(base, ask) => self.gateway.sumdb(&base, &ask, who).await.map(response::answer),
@@ -184,6 +173,7 @@ impl House {
             Request::Admin(command) => self.admin(head, &command, caller, body).await,
             Request::Health => Ok(response::text(200, "ok\n".to_owned())),
             Request::Ready => Ok(self.ready().await),
+            Request::Metrics => self.metrics(head.listener).await,
         }
     }
 
@@ -224,6 +214,14 @@ impl House {
         Ok(response::operation(outcome))
     }
 
+    /// For whoever reaches operations, without credentials; what it tells is nothing for strangers.
+    async fn metrics(&self, listener: ListenerKind) -> Outcome {
+        if matches!(listener, ListenerKind::Public { .. }) {
+            return Ok(response::reject(&Reject::NotFound));
+        }
+        self.operations.metrics_page().await.map(response::metrics).map_err(|error| Refusal::Storage(chain(&error)))
+    }
+
     async fn ready(&self) -> Reply<Note> {
         if *self.draining.borrow() {
             return response::text(503, "draining\n".to_owned());
@@ -237,7 +235,7 @@ impl House {
             // The detail names files: it is for the log, since probes are open to everyone.
             Err(error) => {
                 let mut reply = response::text(503, "storage is not writable\n".to_owned());
-                reply.note.get_or_insert_with(Note::default).cause = Some(error.to_string());
+                reply.note.get_or_insert_with(Note::default).cause = Some(chain(&error));
                 reply
             }
         }
@@ -248,7 +246,7 @@ impl House {
 /// own word and in every state, since any other answer sends private names elsewhere.
 fn is_open(request: &Request) -> bool {
     match request {
-        Request::Health | Request::Ready => true,
+        Request::Health | Request::Ready | Request::Metrics => true,
         Request::Sumdb(_, ask) => ask.what == SumdbWhat::Supported,
         Request::Home(_) | Request::Module(..) | Request::Publish(_) | Request::Delete(..) | Request::Admin(_) => false,
         Request::Packages(_) | Request::Package(..) => false,
@@ -258,8 +256,8 @@ fn is_open(request: &Request) -> bool {
 /// Whether it changes nothing, and so is never answered 429.
 fn is_read(request: &Request) -> bool {
     match request {
-        Request::Home(_) | Request::Module(..) | Request::Sumdb(..) | Request::Health | Request::Ready => true,
-        Request::Packages(_) | Request::Package(..) => true,
+        Request::Home(_) | Request::Module(..) | Request::Sumdb(..) | Request::Packages(_) | Request::Package(..) => true,
+        Request::Health | Request::Ready | Request::Metrics => true,
         Request::Publish(_) | Request::Delete(..) | Request::Admin(_) => false,
     }
 }
@@ -269,6 +267,18 @@ fn authorization(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let first = values.next()?;
     if values.next().is_some() { Some("") } else { Some(first.to_str().unwrap_or_default()) }
+}
+
+/// The owner whom a request names.
+fn owner(request: &Request) -> Option<&OwnerName> {
+    match request {
+        Request::Home(base) | Request::Module(base, ..) | Request::Sumdb(base, _) => match base {
+            Base::Owner(owner) => Some(owner),
+            Base::Root | Base::NoOwner => None,
+        },
+        Request::Publish(owner) | Request::Delete(owner, ..) | Request::Packages(owner) | Request::Package(owner, ..) => owner.as_ref(),
+        Request::Health | Request::Ready | Request::Metrics | Request::Admin(_) => None,
+    }
 }
 
 /// The word for a request in the log.
@@ -299,6 +309,7 @@ fn kind(request: &Request) -> &'static str {
         Request::Package(_, _, _, PackageAsk::Files) => "package-files",
         Request::Health => "health",
         Request::Ready => "ready",
+        Request::Metrics => "metrics",
         Request::Admin(_) => "admin",
     }
 }

@@ -33,6 +33,7 @@ use crate::protocol::media;
 
 mod bind;
 mod conn;
+mod ended;
 mod file;
 pub mod front;
 mod incoming;

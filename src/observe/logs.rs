@@ -49,7 +49,7 @@ pub fn init(log: &Log) -> Logging {
     if text {
         registry.with(lines.with_ansi(std::io::stderr().is_terminal())).init();
     } else {
-        registry.with(lines.json().flatten_event(true).with_current_span(false).with_span_list(false)).init();
+        registry.with(lines.json().flatten_event(true).with_current_span(true).with_span_list(false)).init();
     }
     Logging(handle)
 }

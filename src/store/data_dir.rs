@@ -9,6 +9,8 @@
 //! cache/             what came from upstream; how it lies there is the cache's matter
 //! index/             what the cache knows of its files, made anew when it is gone
 //! ledger/            what ever left, and which public modules are known
+//! audit/             what was done, and by whom; the audit trail's matter
+//! node               what this gateway is called in logs and the audit trail
 //! tls/               certificates of the local CA
 //! admin.sock         where the command line reaches the running gateway
 //! admin-token        the first token
@@ -27,6 +29,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::hex;
 use crate::durable::{Disk, DurableError};
 
 /// The layout that this program writes. It reads every one from 1 on: what an upgrade does is told here, and it is done at the
@@ -39,6 +42,8 @@ pub const FORMAT: u32 = 2;
 pub(in crate::store) const FORMAT_NEEDS: &str = "0.2.0";
 /// More than a format or lock file ever holds, bytes.
 const SMALL_FILE_MAX: u64 = 4096;
+/// The longest name of a gateway.
+const NODE_BYTES_MAX: usize = 64;
 /// How long a lock that somebody holds is waited for: a process that is just ending, or a child between its fork and
 /// its exec, which holds what its parent held.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
@@ -154,6 +159,7 @@ pub struct DataDir {
     root: PathBuf,
     disk: Disk,
     swept: u64,
+    node: String,
     _lock: File,
 }
 
@@ -196,7 +202,8 @@ impl DataDir {
         let tmp = root.join(TMP);
         let probe = tmp.join("probe");
         disk.write(&tmp, &probe, b"probe\n").and_then(|()| disk.unlink(&probe)).map_err(failed)?;
-        Ok(Self { root: root.to_owned(), disk, swept, _lock: lock })
+        let node = node(root, &disk)?;
+        Ok(Self { root: root.to_owned(), disk, swept, node, _lock: lock })
     }
 
     /// Takes a directory for something to be put into, or makes it; `None` if it holds a gateway's data already. Other
@@ -227,6 +234,16 @@ impl DataDir {
     /// How many leftovers `tmp/` held.
     pub fn swept(&self) -> u64 {
         self.swept
+    }
+
+    /// What this gateway is called in logs and the audit trail.
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// `audit/`, which may not be there yet.
+    pub fn audit(&self) -> PathBuf {
+        self.root.join("audit")
     }
 
     /// `blobs/`
@@ -334,6 +351,27 @@ fn judge_format(root: &Path) -> Result<Option<u32>, OpenError> {
     match u32::try_from(format.format) {
         Ok(known @ 1..=FORMAT) => Ok(Some(known)),
         _ => Err(OpenError::NewerFormat { dir: root.to_owned(), found: format.format, needs: format.needs }),
+    }
+}
+
+/// Reads the gateway's name, or makes one up. An operator may write another into the file.
+fn node(root: &Path, disk: &Disk) -> Result<String, OpenError> {
+    let path = root.join("node");
+    match read_small(&path) {
+        Ok(text) => {
+            let name = text.trim();
+            let good = (1..=NODE_BYTES_MAX).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+            let text = || format!("not a name of 1 to {NODE_BYTES_MAX} letters, digits, and -._");
+            if good { Ok(name.to_owned()) } else { Err(OpenError::Corrupt { path, line: None, text: text() }) }
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let mut random = [0; 4];
+            getrandom::fill(&mut random).map_err(|e| OpenError::NotReadable { path: path.clone(), source: io::Error::other(e) })?;
+            let name = hex(&random);
+            disk.write(&root.join(TMP), &path, format!("{name}\n").as_bytes()).map_err(|source| failed(root, source))?;
+            Ok(name)
+        }
+        Err(source) => Err(OpenError::NotReadable { path, source }),
     }
 }
 

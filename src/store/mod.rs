@@ -158,8 +158,11 @@ pub enum Delete {
 /// What became of a seal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seal {
-    /// The version is sealed with this content, now or before; durable.
-    Sealed,
+    /// The version is sealed with this content; durable.
+    Sealed {
+        /// It was not before.
+        first: bool,
+    },
     /// The version is not there with this content any more.
     Gone,
 }

@@ -1,6 +1,7 @@
 //! The whole, from outside: real sockets, the real go command, real curl, the real gateway.
 
 mod access_matrix;
+mod audit;
 mod backup;
 mod bad_input;
 mod bypass;
@@ -14,6 +15,7 @@ mod http_server;
 mod http_toy;
 mod live;
 mod log_ins;
+mod metrics;
 mod operator;
 mod packages;
 mod publish;

@@ -169,7 +169,7 @@ fn secrets_and_queries_stay_out_of_the_log_and_each_request_is_one_line() {
     let says = |message: &str, with: &str| log.lines().any(|line| line.contains(message) && line.contains(with));
     assert!(
         says("\"serving\"", "data_dir")
-            && says("\"published\"", "claimed.example.com/lib")
+            && says("\"audit\"", "claimed.example.com/lib")
             && says("\"refusal\"", "exists with the same content"),
         "{log}"
     );
@@ -189,12 +189,14 @@ fn a_publish_that_its_owner_names_literally_is_in_the_log_however_quiet_that_is(
     let gateway = Gateway::builder().upstream(&upstream).config(settings).config("[log]\nlevel = \"error\"\nformat = \"json\"\n").start();
     gateway.publish(&module("corp.example.com/lib")).is(201);
     gateway.publish(&module("example.net/alpha")).is(201);
-    let log = gateway.log_with(&["\"audit\""]);
-    let lines: Vec<&str> = log.lines().filter(|line| line.contains("\"audit\"")).collect();
-    assert_eq!(lines.len(), 1, "{log}");
-    let line: serde_json::Value = serde_json::from_str(lines[0]).expect("JSON");
-    let event: serde_json::Value = serde_json::from_str(line["event"].as_str().expect("an event")).expect("JSON");
-    assert_eq!((event["path"].as_str(), event["owner"].as_str()), (Some("example.net/alpha"), Some("default")), "{line}");
+    let log = gateway.log_with(&["\"audit\"", "example.net/alpha"]);
+    let events = log.lines().filter(|line| line.contains("\"audit\"")).map(|line| {
+        let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        serde_json::from_str::<serde_json::Value>(line["event"].as_str().expect("an event")).expect("JSON")
+    });
+    let shadowing: Vec<_> = events.filter(|event| event["event"] == "shadowing").collect();
+    assert_eq!(shadowing.len(), 1, "{log}");
+    assert_eq!((shadowing[0]["path"].as_str(), shadowing[0]["owner"].as_str()), (Some("example.net/alpha"), Some("default")));
 }
 
 #[test]

@@ -302,8 +302,8 @@ fn a_seal_outlives_the_version_the_tombstone_and_its_release() {
         plain(&stores, "alice", name, "v1.0.0", "one").await;
         let held = record(&stores, name, "v1.0.0").await.unwrap();
         assert_eq!(stores.records.sealed(&path(name), &version("v1.0.0")).await.unwrap(), None);
-        for _ in 0..2 {
-            assert_eq!(stores.records.seal(&held).await.unwrap(), Seal::Sealed);
+        for first in [true, false] {
+            assert_eq!(stores.records.seal(&held).await.unwrap(), Seal::Sealed { first });
         }
         delete(&stores, "alice", name, "v1.0.0").await;
         assert_eq!(stores.records.seal(&held).await.unwrap(), Seal::Gone);
@@ -323,7 +323,7 @@ fn a_seal_outlives_the_version_the_tombstone_and_its_release() {
         }
         assert!(matches!(plain(&stores, "bob", name, "v1.0.0", "one").await, Publish::Created { .. }));
         let again = record(&stores, name, "v1.0.0").await.unwrap();
-        assert_eq!(stores.records.seal(&again).await.unwrap(), Seal::Sealed);
+        assert_eq!(stores.records.seal(&again).await.unwrap(), Seal::Sealed { first: false });
     });
 }
 

@@ -166,11 +166,11 @@ impl Ask for SealVersion {
             return Ok(Decision::Answer(Seal::Gone));
         };
         if seal(now.view, path, version)?.is_some_and(|sealed| (sealed.h1, sealed.go_mod_h1) == (*h1, *go_mod_h1)) {
-            return Ok(Decision::Answer(Seal::Sealed));
+            return Ok(Decision::Answer(Seal::Sealed { first: false }));
         }
         let owner = Some(there.record.owner);
         let change = Change::Seal { path: path.clone(), version: version.clone(), h1: *h1, go_mod_h1: *go_mod_h1, owner };
-        Ok(Decision::Change(now.entry("", change), Seal::Sealed))
+        Ok(Decision::Change(now.entry("", change), Seal::Sealed { first: true }))
     }
 }
 

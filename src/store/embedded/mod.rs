@@ -162,11 +162,11 @@ impl Records for Embedded {
 
     async fn seal(&self, record: &VersionRecord) -> Result<Seal, StoreError> {
         if self.shared.sealed.contains_key(&record.rev) {
-            return Ok(Seal::Sealed);
+            return Ok(Seal::Sealed { first: false });
         }
         let (shared, known) = (Arc::clone(&self.shared), record.clone());
         if blocking(move || shared.is_sealed(&known)).await? {
-            return Ok(Seal::Sealed);
+            return Ok(Seal::Sealed { first: false });
         }
         self.ask(SealVersion(record.clone()), Vec::new()).await
     }
