@@ -168,7 +168,7 @@ pub struct Cache {
 
 struct Inner {
     /// Keeps other processes out.
-    _data: Arc<DataDir>,
+    data: Arc<DataDir>,
     shelf: Arc<Shelf>,
     upstream: Arc<Upstream>,
     policy: Arc<Policy>,
@@ -207,7 +207,7 @@ impl Cache {
         let shelf = Shelf::open(&data.cache(), &data.tmp().join(TMP_DIR), data.disk().clone(), config.max_size)
             .map_err(|source| OpenError { dir: data.root().display().to_string(), source })?;
         let inner = Inner {
-            _data: data.clone(),
+            data: data.clone(),
             shelf: Arc::new(shelf),
             upstream,
             policy,
@@ -271,6 +271,12 @@ impl Cache {
         }
     }
 
+    /// Ends the fills that are under way, soon: whoever waits for one gets an error, and what was staged is removed. For the end of the
+    /// process, when nobody waits any more and the next one waits for the directory.
+    pub fn abandon_fills(&self) {
+        self.inner.flights.abandon();
+    }
+
     /// How much is there.
     pub fn usage(&self) -> Usage {
         self.inner.shelf.index.usage()
@@ -291,8 +297,14 @@ impl Inner {
     }
 
     async fn on_disk<T: Send + 'static>(&self, run: impl FnOnce(&Shelf) -> Result<T, NotKept> + Send + 'static) -> Result<T, NotKept> {
-        let shelf = self.shelf.clone();
-        tokio::task::spawn_blocking(move || run(&shelf)).await.unwrap_or(Err(NotKept::Broken))
+        // Whoever waits for this may go away: what is being written keeps the directory ours until it is done.
+        let (shelf, data) = (self.shelf.clone(), self.data.clone());
+        let on_disk = tokio::task::spawn_blocking(move || {
+            let ran = run(&shelf);
+            drop(data);
+            ran
+        });
+        on_disk.await.unwrap_or(Err(NotKept::Broken))
     }
 }
 

@@ -15,6 +15,7 @@ pub mod connection;
 pub mod egress;
 pub mod explain;
 pub mod healthcheck;
+mod notify;
 mod out;
 pub mod password;
 mod samples;

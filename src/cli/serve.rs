@@ -4,21 +4,28 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{Global, out, samples};
+use super::{Global, notify, out, samples};
 use crate::access::{self, ADMIN_TOKEN_FILE};
 use crate::admin::{Operations, SOCKET_FILE};
 use crate::config::{Config, Tls};
 use crate::gateway::Gateway;
-use crate::http::front::Front;
+use crate::http::front::{Desk, Front};
 use crate::http::paste::{self, Reached, Trust};
-use crate::http::{Drained, Server, local_ca, tls::Certificates};
+use crate::http::{Drained, Inherited, Server, local_ca, tls::Certificates};
 use crate::observe::logs;
+use crate::store::DataDir;
+
+/// Beyond the `server.drain` of the process before us, which lets go of the data directory within that.
+const HANDOVER_GRACE: Duration = Duration::from_secs(5);
+/// Between two looks at whether it has.
+const HANDOVER_PAUSE: Duration = Duration::from_millis(20);
 
 /// Where to listen, over what the settings say.
 #[derive(Debug, Args)]
@@ -33,9 +40,10 @@ pub struct Options {
 
 /// Runs the gateway. Returns when it has drained.
 pub fn run(global: &Global, options: &Options) -> anyhow::Result<ExitCode> {
+    let inherited = Inherited::from_env().context("the sockets that the service manager passed on")?;
     let loaded = global.load(&options.listen, &options.tls_listen)?;
     let server = &loaded.config.server;
-    if server.listen.is_empty() && server.tls_listen.is_empty() {
+    if server.listen.is_empty() && server.listen_unix.is_empty() && server.tls_listen.is_empty() {
         bail!("nothing to listen on: set server.listen or server.tls_listen, or give --listen ADDRESS");
     }
     logs::init(&loaded.config.log);
@@ -43,14 +51,21 @@ pub fn run(global: &Global, options: &Options) -> anyhow::Result<ExitCode> {
         tracing::warn!("{warning}");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(loaded.config))?;
+    runtime.block_on(serve(loaded.config, inherited))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(config: Config, inherited: Inherited) -> anyhow::Result<()> {
     // Signals are caught before anything that they could cut in half.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    if !inherited.is_empty() {
+        tokio::select! {
+            () = predecessor(&config) => {}
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+        }
+    }
     let operations = Arc::new(Operations::open(config).await?);
     let config = operations.config.clone();
     let new_token = access::ensure_admin_token(&config.data_dir, &*operations.stores.records).await?;
@@ -58,20 +73,15 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let Https { certificates, trust } = tls(&config, &stopping)?;
     let server = Server {
         plain: config.server.listen.clone(),
+        unix: config.server.listen_unix.clone(),
         tls: config.server.tls_listen.clone(),
         certificates,
         admin: config.server.admin_listen,
         admin_socket: Some(config.data_dir.join(SOCKET_FILE)),
+        inherited,
     };
     let bound = server.bind(&config.limits)?;
     let reached = Reached::new(&config, bound.addresses());
-    let front = Front {
-        gateway: gateway(&operations, &reached),
-        operations: operations.clone(),
-        reached: reached.clone(),
-        log_access: config.log.access,
-        draining: stopping.clone(),
-    };
     warn_of(&operations).await;
     greet(&operations, &reached, trust.as_ref(), new_token.as_deref()).await?;
     tracing::info!(
@@ -82,11 +92,16 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         https = reached.https,
         "serving"
     );
+    // From here on only the front holds the stores: it lets go of them before the last answers are sent.
+    let desk = Desk { gateway: gateway(&operations, &reached), operations, reached, draining: stopping.clone() };
+    let front = Front::new(desk, config.log.access);
     let serving = tokio::spawn(bound.run(Arc::new(front), stopping, config.server.drain));
+    notify::ready();
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
+    notify::stopping();
     tracing::info!("draining");
     // The receivers live in the server that is waited for below.
     let _ = stop.send(true);
@@ -95,6 +110,21 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         Drained::Cut => tracing::warn!("requests were cut: they had not ended within server.drain"),
     }
     Ok(())
+}
+
+/// Waits while the process before us, whose sockets were passed on to us, still works in the data directory. Gives up when it should
+/// long have ended; then opening the directory fails, and says who is there.
+async fn predecessor(config: &Config) {
+    if DataDir::is_free(&config.data_dir) {
+        return;
+    }
+    notify::waiting("waiting for the process before to let go of the data directory");
+    let gone = async {
+        while !DataDir::is_free(&config.data_dir) {
+            tokio::time::sleep(HANDOVER_PAUSE).await;
+        }
+    };
+    let _ = tokio::time::timeout(config.server.drain + HANDOVER_GRACE, gone).await;
 }
 
 fn gateway(operations: &Operations, reached: &Reached) -> Gateway {

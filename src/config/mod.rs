@@ -97,6 +97,8 @@ pub struct Config {
 pub struct Server {
     /// Plain HTTP listeners.
     pub listen: Vec<SocketAddr>,
+    /// Plain HTTP listeners that are Unix sockets: the `unix:` entries of `server.listen`.
+    pub listen_unix: Vec<PathBuf>,
     /// HTTPS listeners.
     pub tls_listen: Vec<SocketAddr>,
     /// The certificate of the HTTPS listeners; set if there are any.

@@ -108,14 +108,35 @@ pub(super) fn word<T: Copy>(raw: &Raw, words: &[(&str, T)]) -> Result<T, Wrong> 
     })
 }
 
+/// Where to listen.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Listen {
+    Tcp(SocketAddr),
+    /// The path of a socket.
+    Unix(String),
+}
+
+/// What begins the name of a Unix socket.
+const UNIX: &str = "unix:";
+
+/// Where to listen: an [`address`], or `unix:/run/modgate/modgate.sock`.
+pub(super) fn listen(text: &str) -> Result<Listen, Wrong> {
+    let Some(path) = text.strip_prefix(UNIX) else { return address(text).map(Listen::Tcp) };
+    // The kernel's own limit, and no NUL.
+    match std::os::unix::net::SocketAddr::from_pathname(path) {
+        Ok(_) if !path.is_empty() && !path.ends_with('/') => Ok(Listen::Unix(path.to_owned())),
+        _ => Err(Wrong::expected("the path of a socket, at most 107 bytes, like \"unix:/run/modgate/modgate.sock\"")),
+    }
+}
+
 /// An address to listen on: `127.0.0.1:8080`, `[::1]:8080`.
 pub(super) fn address(text: &str) -> Result<SocketAddr, Wrong> {
     if let Ok(address) = text.parse() {
         return Ok(address);
     }
     let wrong = Wrong::expected("an IP address and a port, like \"127.0.0.1:8080\" or \"[::1]:8080\"");
-    Err(if text.starts_with("unix:") {
-        wrong.hint("unix sockets are not supported")
+    Err(if text.starts_with(UNIX) {
+        wrong.hint("a unix socket takes plain http: it goes into server.listen")
     } else if let Some(port) = text.strip_prefix(':').or_else(|| text.parse::<u16>().ok().map(|_| text)) {
         wrong.hint(format!("for every interface write {}", quote(&format!("0.0.0.0:{port}"))))
     } else if let Some(port) = text.strip_prefix("localhost:") {

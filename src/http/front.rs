@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
@@ -20,16 +21,22 @@ use crate::protocol::{self, Base, ModuleAsk, Reject, Request, SumdbWhat};
 /// Longest JSON of an operator's command, bytes.
 const COMMAND_MAX: usize = 64 << 10;
 
-/// Everything that requests are answered from.
+/// Takes requests to the desk, for as long as there is one, and notes how they ended.
 pub struct Front {
+    /// None once the server has retired it.
+    desk: ArcSwapOption<Desk>,
+    /// Whether requests are logged.
+    log_access: bool,
+}
+
+/// Everything that requests are answered from.
+pub struct Desk {
     /// The use cases.
     pub gateway: Gateway,
     /// Operations.
     pub operations: Arc<Operations>,
     /// Where this gateway is reached.
     pub reached: Reached,
-    /// Whether requests are logged.
-    pub log_access: bool,
     /// True once the server drains.
     pub draining: watch::Receiver<bool>,
 }
@@ -39,7 +46,9 @@ impl Service for Front {
     type Note = Note;
 
     async fn call(&self, head: Head, body: &mut dyn RequestBody) -> Reply<Note> {
-        let request = match protocol::parse(&head.method, &head.path) {
+        let Some(desk) = self.desk.load_full() else { return response::unavailable("this process is ending; ask again") };
+        let Some(path) = desk.reached.below(head.listener, &head.path) else { return response::reject(&Reject::NotFound) };
+        let request = match protocol::parse(&head.method, path) {
             Ok(request) => request,
             Err(reject) => return response::reject(&reject),
         };
@@ -48,12 +57,21 @@ impl Service for Front {
             return response::reject(&Reject::NotFound);
         }
         let kind = kind(&request);
-        let (principal, outcome) = self.request(&head, request, body).await;
+        let (principal, outcome) = desk.request(&head, request, body).await;
         let mut reply = outcome.unwrap_or_else(|refusal| response::refuse(&refusal));
         let note = reply.note.get_or_insert_with(Note::default);
         note.kind = kind;
         note.principal = principal;
         reply
+    }
+
+    /// Lets go of the desk, and with it of the stores, the cache and their directory, once what works there in the background has ended.
+    async fn retire(&self) {
+        if let Some(desk) = self.desk.swap(None) {
+            desk.operations.cache.abandon_fills();
+            // The last commit is waited for.
+            let _ = tokio::task::spawn_blocking(move || drop(desk)).await;
+        }
     }
 
     fn done(&self, summary: Summary<Note>) {
@@ -67,7 +85,8 @@ impl Service for Front {
         tracing::info!(
             target: "access",
             request_id = summary.request_id,
-            peer = summary.peer.map(|peer| peer.to_string()),
+            // A Unix socket's client has no address.
+            peer = summary.peer.map_or_else(|| "unix".to_owned(), |peer| peer.to_string()),
             principal = note.principal,
             method = summary.method,
             path = summary.path,
@@ -88,6 +107,13 @@ impl Service for Front {
 type Outcome = Result<Reply<Note>, Refusal>;
 
 impl Front {
+    /// Over a desk; `log_access`: whether requests are logged.
+    pub fn new(desk: Desk, log_access: bool) -> Self {
+        Self { desk: ArcSwapOption::from_pointee(desk), log_access }
+    }
+}
+
+impl Desk {
     /// The principal as it stands in the log, and what became of the request.
     async fn request(&self, head: &Head, request: Request, body: &mut dyn RequestBody) -> (String, Outcome) {
         let authorization = authorization(&head.headers);

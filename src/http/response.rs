@@ -122,7 +122,8 @@ pub(super) fn refuse(refusal: &Refusal) -> Answered {
     reply
 }
 
-fn unavailable(text: &str) -> Answered {
+/// 503, and when to ask again.
+pub(super) fn unavailable(text: &str) -> Answered {
     let mut reply = line(503, text);
     put(&mut reply, header::RETRY_AFTER, &RETRY_AFTER_S.to_string());
     reply

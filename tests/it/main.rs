@@ -14,6 +14,7 @@ mod live;
 mod operator;
 mod publish;
 mod responses;
+mod restart;
 mod store_contract;
 mod store_crash;
 mod store_heal;

@@ -13,6 +13,7 @@ pub(crate) mod scenarios;
 pub(crate) mod server;
 pub(crate) mod stand_in;
 pub(crate) mod sumdb;
+pub(crate) mod systemd;
 pub(crate) mod txtar;
 pub(crate) mod upstream;
 pub(crate) mod zips;
