@@ -146,7 +146,8 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, Wrong> {
     })
 }
 
-/// What clients call this server: `http` or `https`, a host, perhaps a port, and nothing else.
+/// What clients call this server: `http` or `https`, a host, perhaps a port, perhaps a path. The path is of the characters that are
+/// never written in another way, and has no slash at its end.
 pub(super) fn public_url(text: &str) -> Result<url::Url, Wrong> {
     let wrong = || Wrong::expected("a URL like \"https://go.example.com\"");
     let url = url::Url::parse(text).map_err(|_| without_secret(text, wrong()))?;
@@ -156,8 +157,15 @@ pub(super) fn public_url(text: &str) -> Result<url::Url, Wrong> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err(without_secret(text, Wrong::expected("a URL without credentials")));
     }
-    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
-        return Err(wrong().hint("a path, a query or a fragment is not supported"));
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(wrong().hint("a query or a fragment is not supported"));
+    }
+    let plain = |c: u8| c.is_ascii_alphanumeric() || b"-._~".contains(&c);
+    let path = url.path();
+    let elements = || path[1..].split('/').all(|element| !element.is_empty() && element.bytes().all(plain));
+    // What the parser has mended (`..`, a backslash) was not meant so.
+    if path != "/" && !(elements() && text.ends_with(path)) {
+        return Err(Wrong::expected("a path like \"/go\": elements of a-z, A-Z, 0-9, -, ., _ and ~, and no slash at its end"));
     }
     Ok(url)
 }

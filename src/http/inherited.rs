@@ -103,3 +103,59 @@ impl Inherited {
         tcp.or_else(unix).map_or(Ok(()), |(place, name)| Err(BindError::NoPlace { place, name }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Listens on a free port of `ip`, as passed on under `name`.
+    fn passed(ip: &str, name: &str) -> Passed {
+        let listener = TcpListener::bind((ip, 0)).unwrap();
+        Passed { name: name.to_owned(), address: listener.local_addr().unwrap(), listener }
+    }
+
+    fn local(listener: Option<&TcpListener>) -> Option<SocketAddr> {
+        listener.map(|listener| listener.local_addr().unwrap())
+    }
+
+    #[test]
+    fn an_address_goes_before_a_name_and_a_name_takes_the_first_empty_place() {
+        let (by_address, by_name) = (passed("127.0.0.1", "http"), passed("127.0.0.1", "http"));
+        let (first, second) = (by_address.address, by_name.address);
+        let settings = ["127.0.0.1:1".parse().unwrap(), first];
+        let mut inherited = Inherited { tcp: vec![by_address, by_name], unix: Vec::new() };
+        let mut places = inherited.at(&settings);
+        assert_eq!([local(places[0].as_ref()), local(places[1].as_ref())], [None, Some(first)]);
+        inherited.named("https", &settings, &mut places).unwrap();
+        assert_eq!(local(places[0].as_ref()), None);
+        inherited.named("http", &settings, &mut places).unwrap();
+        assert_eq!(local(places[0].as_ref()), Some(second));
+        assert!(inherited.is_empty());
+        inherited.none_left().unwrap();
+    }
+
+    #[test]
+    fn a_name_opens_nothing_to_more_than_the_settings_say() {
+        let settings = ["127.0.0.1:1".parse().unwrap()];
+        let mut inherited = Inherited { tcp: vec![passed("0.0.0.0", "admin")], unix: Vec::new() };
+        let mut places = inherited.at(&settings);
+        let error = inherited.named("admin", &settings, &mut places).unwrap_err();
+        assert!(matches!(error, BindError::Wider { .. }), "{error}");
+        // Beyond this machine is what the settings say: any such address will do.
+        let settings = ["[::]:1".parse().unwrap()];
+        let mut inherited = Inherited { tcp: vec![passed("0.0.0.0", "admin")], unix: Vec::new() };
+        let mut places = inherited.at(&settings);
+        inherited.named("admin", &settings, &mut places).unwrap();
+        assert!(places[0].is_some());
+    }
+
+    #[test]
+    fn one_too_many_is_an_error_that_says_which() {
+        let surplus = passed("127.0.0.1", "http");
+        let address = surplus.address;
+        let mut inherited = Inherited { tcp: vec![surplus], unix: Vec::new() };
+        inherited.named("http", &[], &mut []).unwrap();
+        let text = inherited.none_left().unwrap_err().to_string();
+        assert!(text.contains(&address.to_string()) && text.contains("\"http\""), "{text}");
+    }
+}

@@ -10,6 +10,7 @@ mod http2;
 mod http_limits;
 mod http_server;
 mod http_toy;
+mod listeners;
 mod live;
 mod operator;
 mod publish;
