@@ -164,7 +164,8 @@ pub(super) fn public_url(text: &str) -> Result<url::Url, Wrong> {
     let path = url.path();
     let elements = || path[1..].split('/').all(|element| !element.is_empty() && element.bytes().all(plain));
     // What the parser has mended (`..`, a backslash) was not meant so.
-    if path != "/" && !(elements() && text.ends_with(path)) {
+    let written = text.split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..])).unwrap_or("/");
+    if written != path || (path != "/" && !elements()) {
         return Err(Wrong::expected("a path like \"/go\": elements of a-z, A-Z, 0-9, -, ., _ and ~, and no slash at its end"));
     }
     Ok(url)

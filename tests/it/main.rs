@@ -21,5 +21,6 @@ mod store_crash;
 mod store_heal;
 mod store_power;
 mod support;
+mod systemd;
 mod tls;
 mod xmod;
