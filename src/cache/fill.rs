@@ -78,7 +78,7 @@ struct Landing(Arc<Inner>, Asset);
 
 impl Drop for Landing {
     fn drop(&mut self) {
-        self.0.flights.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
+        self.0.stock.flights.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.1);
     }
 }
 
@@ -99,7 +99,7 @@ impl Inner {
     /// Waits for this asset's fill; starts it if there is none.
     pub(super) async fn filled(self: &Arc<Self>, asset: &Asset, principal: &str) -> Landed {
         let flight = {
-            let mut under_way = self.flights.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut under_way = self.stock.flights.under_way.lock().unwrap_or_else(PoisonError::into_inner);
             match under_way.get(asset) {
                 Some(flight) => flight.clone(),
                 None => {
@@ -114,7 +114,7 @@ impl Inner {
 
     fn start(self: Arc<Self>, asset: Asset, principal: String) -> Flight {
         let landing = Landing(self.clone(), asset.clone());
-        let mut abandoned = self.flights.abandoned.subscribe();
+        let mut abandoned = self.stock.flights.abandoned.subscribe();
         let task = tokio::spawn(async move {
             let _landing = landing;
             let fill = async {
@@ -161,7 +161,7 @@ impl Inner {
 
     /// One hop, with a permit of its own.
     async fn ask(&self, hop: &Hop, asset: &Asset, principal: &str) -> Result<Reply, UpstreamError> {
-        let permit = |path| self.policy.permit(path, principal);
+        let permit = |path| self.stock.gate.permit(path, principal);
         match asset {
             Asset::Module(path, ask) => self.upstream.fetch(hop, Target::Module(&permit(path).await?, ask), principal).await,
             Asset::Sumdb(name, SumdbWhat::Lookup(path, version)) => {
@@ -196,7 +196,7 @@ impl Inner {
             }
             if turn.is_none() && body.len() + chunk.len() > BIG_BODY_BYTES {
                 // Never closed.
-                turn = self.flights.big_bodies.acquire().await.ok();
+                turn = self.stock.flights.big_bodies.acquire().await.ok();
             }
             body.extend_from_slice(&chunk);
         }
@@ -216,7 +216,7 @@ impl Inner {
 
     async fn keep_body(&self, asset: &Asset, body: &Bytes) -> Result<(), NotKept> {
         self.note(asset).await?;
-        let (asset, body, now) = (asset.clone(), body.clone(), (self.clock)());
+        let (asset, body, now) = (asset.clone(), body.clone(), (self.stock.clock)());
         self.on_disk(move |shelf| {
             let place = asset.place();
             if !asset.is_immutable() {
@@ -234,7 +234,7 @@ impl Inner {
     /// Before anything of it is kept: what is served from the cache later is known without being noted again.
     async fn note(&self, asset: &Asset) -> Result<(), NotKept> {
         match makes_known(asset) {
-            Some(path) => Ok(note_known(&*self.records, path).await?),
+            Some(path) => Ok(note_known(&*self.stock.records, path).await?),
             None => Ok(()),
         }
     }
@@ -243,7 +243,7 @@ impl Inner {
         if !asset.keeps_absence() {
             return false;
         }
-        let (asset, absent, now) = (asset.clone(), absent.clone(), (self.clock)());
+        let (asset, absent, now) = (asset.clone(), absent.clone(), (self.stock.clock)());
         let kept = self.on_disk(move |shelf| shelf.keep_memo(asset.place().memo.as_deref(), absent.status, now, absent.text.as_bytes()));
         match kept.await {
             Ok(()) => true,
@@ -297,7 +297,7 @@ impl Inner {
         let staged = staged.ok_or_else(|| broken("it was not staged".to_owned()))?;
         let len = staged.len();
         let (file, reader) = staged.reader().and_then(|file| Ok((file, staged.reader()?))).map_err(|e| broken(e.to_string()))?;
-        let turn = self.flights.hashing.acquire().await;
+        let turn = self.stock.flights.hashing.acquire().await;
         let hashed = tokio::task::spawn_blocking(move || hash_zip(reader)).await.map_err(|e| broken(e.to_string()))?;
         drop(turn);
         let h1 = hashed.map_err(|reason| incoming.malformed(format!("not a module zip: {reason}")))?;

@@ -29,7 +29,7 @@ pub use index::Usage;
 pub use verify::{Finding, Verified};
 
 use crate::config;
-use crate::egress::{Denied, Policy};
+use crate::egress::{Denied, Gate};
 use crate::module::ModulePath;
 use crate::module::version::escape_query;
 use crate::protocol::ModuleAsk;
@@ -160,64 +160,54 @@ pub struct OpenError {
 /// What time it is.
 type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
-/// The cache, and the only way through it to upstream. Cheap to clone.
+/// What is kept and what is being filled, whatever the settings: a process has one for its data directory. Cheap to clone.
+#[derive(Clone)]
+pub struct Stock {
+    /// Keeps other processes out.
+    data: Arc<DataDir>,
+    shelf: Arc<Shelf>,
+    gate: Arc<Gate>,
+    records: Arc<dyn Records>,
+    flights: Arc<Flights>,
+    clock: Clock,
+}
+
+impl Stock {
+    /// Opens what a data directory has, within `bytes_max`: reads what is there, evicts what is over the bound, and removes what was
+    /// being filled when the last process ended. Blocks on the disk. A directory is open once at a time.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`].
+    pub fn open(data: &Arc<DataDir>, bytes_max: u64, gate: Arc<Gate>, records: Arc<dyn Records>) -> Result<Self, OpenError> {
+        Self::open_at(data, bytes_max, gate, records, Arc::new(SystemTime::now))
+    }
+
+    fn open_at(data: &Arc<DataDir>, bytes_max: u64, gate: Arc<Gate>, records: Arc<dyn Records>, clock: Clock) -> Result<Self, OpenError> {
+        let shelf = Shelf::open(&data.cache(), &data.tmp().join(TMP_DIR), data.disk().clone(), bytes_max)
+            .map_err(|source| OpenError { dir: data.root().display().to_string(), source })?;
+        Ok(Self { data: data.clone(), shelf: Arc::new(shelf), gate, records, flights: Arc::default(), clock })
+    }
+}
+
+/// The stock under one set of settings, and the only way through it to upstream. Cheap to clone.
 #[derive(Clone)]
 pub struct Cache {
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    /// Keeps other processes out.
-    data: Arc<DataDir>,
-    shelf: Arc<Shelf>,
+    stock: Stock,
     upstream: Arc<Upstream>,
-    policy: Arc<Policy>,
-    records: Arc<dyn Records>,
-    flights: Flights,
     fresh: Duration,
     not_found: Duration,
-    clock: Clock,
 }
 
 impl Cache {
-    /// Opens the cache in a data directory: reads what is there, evicts what is over the bound, and removes what was
-    /// being filled when the last process ended. Blocks on the disk. A directory has one cache at a time.
-    ///
-    /// # Errors
-    ///
-    /// [`OpenError`].
-    pub fn open(
-        data: &Arc<DataDir>,
-        config: &config::Cache,
-        upstream: Arc<Upstream>,
-        policy: Arc<Policy>,
-        records: Arc<dyn Records>,
-    ) -> Result<Self, OpenError> {
-        Self::open_with(data, config, upstream, policy, records, Arc::new(SystemTime::now))
-    }
-
-    fn open_with(
-        data: &Arc<DataDir>,
-        config: &config::Cache,
-        upstream: Arc<Upstream>,
-        policy: Arc<Policy>,
-        records: Arc<dyn Records>,
-        clock: Clock,
-    ) -> Result<Self, OpenError> {
-        let shelf = Shelf::open(&data.cache(), &data.tmp().join(TMP_DIR), data.disk().clone(), config.max_size)
-            .map_err(|source| OpenError { dir: data.root().display().to_string(), source })?;
-        let inner = Inner {
-            data: data.clone(),
-            shelf: Arc::new(shelf),
-            upstream,
-            policy,
-            records,
-            flights: Flights::default(),
-            fresh: config.fresh,
-            not_found: config.not_found,
-            clock,
-        };
-        Ok(Self { inner: Arc::new(inner) })
+    /// The stock under these settings. A fill goes on by the way upstream that it began with; whether it may make another attempt is
+    /// for the stock's gate to say. `max_size` is not looked at: the bound is the stock's.
+    pub fn new(stock: Stock, config: &config::Cache, upstream: Arc<Upstream>) -> Self {
+        Self { inner: Arc::new(Inner { stock, upstream, fresh: config.fresh, not_found: config.not_found }) }
     }
 
     /// Answers a question about a public module. `principal`: for whom, as it stands in the egress ledger.
@@ -274,23 +264,23 @@ impl Cache {
     /// Ends the fills that are under way, soon: whoever waits for one gets an error, and what was staged is removed. For the end of the
     /// process, when nobody waits any more and the next one waits for the directory.
     pub fn abandon_fills(&self) {
-        self.inner.flights.abandon();
+        self.inner.stock.flights.abandon();
     }
 
     /// How much is there.
     pub fn usage(&self) -> Usage {
-        self.inner.shelf.index.usage()
+        self.inner.stock.shelf.index.usage()
     }
 
     /// Re-reads everything that is kept. What is not as it was written is set aside, and found. Blocks on the disk.
     pub fn verify(&self) -> Verified {
-        self.inner.shelf.verify()
+        self.inner.stock.shelf.verify()
     }
 }
 
 impl Inner {
     async fn look_up(&self, asset: &Asset) -> Option<(Kept, bool)> {
-        let (shelf, asset, now) = (self.shelf.clone(), asset.clone(), (self.clock)());
+        let (shelf, asset, now) = (self.stock.shelf.clone(), asset.clone(), (self.stock.clock)());
         let (fresh, not_found) = (self.fresh, self.not_found);
         let looked = tokio::task::spawn_blocking(move || shelf.look_up(&asset, now, fresh, not_found)).await;
         looked.unwrap_or_default()
@@ -298,7 +288,7 @@ impl Inner {
 
     async fn on_disk<T: Send + 'static>(&self, run: impl FnOnce(&Shelf) -> Result<T, NotKept> + Send + 'static) -> Result<T, NotKept> {
         // Whoever waits for this may go away: what is being written keeps the directory ours until it is done.
-        let (shelf, data) = (self.shelf.clone(), self.data.clone());
+        let (shelf, data) = (self.stock.shelf.clone(), self.stock.data.clone());
         let on_disk = tokio::task::spawn_blocking(move || {
             let ran = run(&shelf);
             drop(data);

@@ -13,10 +13,9 @@ use tokio::sync::watch;
 
 use super::{Global, notify, out, samples};
 use crate::access::{self, ADMIN_TOKEN_FILE};
-use crate::admin::{Operations, SOCKET_FILE};
+use crate::admin::{Foundation, Operations, SOCKET_FILE};
 use crate::config::{Config, Tls};
-use crate::gateway::Gateway;
-use crate::http::front::{Desk, Front};
+use crate::http::front::{Front, House};
 use crate::http::paste::{self, Reached, Trust};
 use crate::http::{Drained, Inherited, Server, local_ca, tls::Certificates};
 use crate::observe::logs;
@@ -66,7 +65,7 @@ async fn serve(config: Config, inherited: Inherited) -> anyhow::Result<()> {
             _ = interrupt.recv() => return Ok(()),
         }
     }
-    let operations = Arc::new(Operations::open(config).await?);
+    let (foundation, operations) = Foundation::open(config).await?;
     let config = operations.config.clone();
     let new_token = access::ensure_admin_token(&config.data_dir, &*operations.stores.records).await?;
     let (stop, stopping) = watch::channel(false);
@@ -92,15 +91,15 @@ async fn serve(config: Config, inherited: Inherited) -> anyhow::Result<()> {
         https = reached.https,
         "serving"
     );
-    // From here on only the front holds the stores: it lets go of them before the last answers are sent.
-    let desk = Desk { gateway: gateway(&operations, &reached), operations, reached, draining: stopping.clone() };
-    let front = Front::new(desk, config.log.access);
-    let serving = tokio::spawn(bound.run(Arc::new(front), stopping, config.server.drain));
+    let front = Arc::new(Front::new(House::new(operations, reached, stopping.clone())));
+    let serving = tokio::spawn(bound.run(front, stopping, config.server.drain));
     notify::ready();
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
+    // From here on only the front holds the stores, and lets go of them before the last answers are sent.
+    drop(foundation);
     notify::stopping();
     tracing::info!("draining");
     // The receivers live in the server that is waited for below.
@@ -125,12 +124,6 @@ async fn predecessor(config: &Config) {
         }
     };
     let _ = tokio::time::timeout(config.server.drain + HANDOVER_GRACE, gone).await;
-}
-
-fn gateway(operations: &Operations, reached: &Reached) -> Gateway {
-    let Operations { config, stores, policy, access, cache, audit, .. } = operations;
-    let https = reached.netrc_machine().map(str::to_owned);
-    Gateway::new(config, stores.clone(), access.clone(), policy.clone(), cache.clone(), audit.clone(), https)
 }
 
 /// What the HTTPS listeners need, and what clients need for them.

@@ -2,6 +2,7 @@
 //! back becomes a reply.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
@@ -13,32 +14,54 @@ use super::paste::{self, Reached};
 use super::response::{self, Note};
 use super::{BodyError, End, Head, ListenerKind, Reply, RequestBody, Service, Summary};
 use crate::access::Principal;
-use crate::admin::{OPERATOR, OperationError, Operations};
-use crate::gateway::{Gateway, Refusal};
+use crate::admin::{BACKUP, OPERATOR, OperationError, Operations};
+use crate::gateway::{Caller, Gateway, Refusal};
 use crate::hosted::{Upload, UploadError};
+use crate::observe::audit::Actor;
 use crate::protocol::{self, Base, ModuleAsk, Reject, Request, SumdbWhat};
 
 /// Longest JSON of an operator's command, bytes.
 const COMMAND_MAX: usize = 64 << 10;
 
-/// Takes requests to the desk, for as long as there is one, and notes how they ended.
-pub struct Front {
-    /// None once the server has retired it.
-    desk: ArcSwapOption<Desk>,
-    /// Whether requests are logged.
-    log_access: bool,
+/// Everything that requests are answered from, under one set of settings.
+pub struct House {
+    /// The use cases.
+    gateway: Gateway,
+    /// Operations.
+    operations: Operations,
+    /// Where this gateway is reached.
+    reached: Reached,
+    /// True once the server drains.
+    draining: watch::Receiver<bool>,
 }
 
-/// Everything that requests are answered from.
-pub struct Desk {
-    /// The use cases.
-    pub gateway: Gateway,
-    /// Operations.
-    pub operations: Arc<Operations>,
-    /// Where this gateway is reached.
-    pub reached: Reached,
-    /// True once the server drains.
-    pub draining: watch::Receiver<bool>,
+/// Takes requests, and answers each from the house that stands when its head has come, to its end.
+pub struct Front {
+    /// None once the server has retired it.
+    house: ArcSwapOption<House>,
+    /// Whether requests are logged: still asked when there is no house any more.
+    log_access: AtomicBool,
+}
+
+impl Front {
+    /// Opens `house`.
+    pub fn new(house: House) -> Self {
+        let log_access = AtomicBool::new(house.operations.config.log.access);
+        Self { house: ArcSwapOption::from_pointee(house), log_access }
+    }
+
+    /// The house that stands, if one does.
+    pub fn house(&self) -> Option<Arc<House>> {
+        self.house.load_full()
+    }
+
+    /// Answers requests from `house` from now on; those that are under way end in the one that they began in. Where none stands any more
+    /// none is built.
+    pub fn rebuild(&self, house: House) {
+        self.log_access.store(house.operations.config.log.access, Ordering::Relaxed);
+        let house = Arc::new(house);
+        self.house.rcu(|old| old.as_ref().map(|_| house.clone()));
+    }
 }
 
 #[async_trait]
@@ -46,8 +69,8 @@ impl Service for Front {
     type Note = Note;
 
     async fn call(&self, head: Head, body: &mut dyn RequestBody) -> Reply<Note> {
-        let Some(desk) = self.desk.load_full() else { return response::unavailable("this process is ending; ask again") };
-        let Some(path) = desk.reached.below(head.listener, &head.path) else { return response::reject(&Reject::NotFound) };
+        let Some(house) = self.house() else { return response::unavailable("this process is ending; ask again") };
+        let Some(path) = house.reached.below(head.listener, &head.path) else { return response::reject(&Reject::NotFound) };
         let request = match protocol::parse(&head.method, path) {
             Ok(request) => request,
             Err(reject) => return response::reject(&reject),
@@ -57,7 +80,7 @@ impl Service for Front {
             return response::reject(&Reject::NotFound);
         }
         let kind = kind(&request);
-        let (principal, outcome) = desk.request(&head, request, body).await;
+        let (principal, outcome) = house.request(&head, request, body).await;
         let mut reply = outcome.unwrap_or_else(|refusal| response::refuse(&refusal));
         let note = reply.note.get_or_insert_with(Note::default);
         note.kind = kind;
@@ -65,12 +88,12 @@ impl Service for Front {
         reply
     }
 
-    /// Lets go of the desk, and with it of the stores, the cache and their directory, once what works there in the background has ended.
+    /// Lets go of the house, and with it of the stores, the cache and their directory, once what works there in the background has ended.
     async fn retire(&self) {
-        if let Some(desk) = self.desk.swap(None) {
-            desk.operations.cache.abandon_fills();
+        if let Some(house) = self.house.swap(None) {
+            house.operations.cache.abandon_fills();
             // The last commit is waited for.
-            let _ = tokio::task::spawn_blocking(move || drop(desk)).await;
+            let _ = tokio::task::spawn_blocking(move || drop(house)).await;
         }
     }
 
@@ -79,7 +102,7 @@ impl Service for Front {
         if let Some(cause) = &note.cause {
             tracing::warn!(request_id = summary.request_id, status = summary.status, path = summary.path, "{cause}");
         }
-        if !self.log_access {
+        if !self.log_access.load(Ordering::Relaxed) {
             return;
         }
         tracing::info!(
@@ -106,14 +129,25 @@ impl Service for Front {
 
 type Outcome = Result<Reply<Note>, Refusal>;
 
-impl Front {
-    /// Over a desk; `log_access`: whether requests are logged.
-    pub fn new(desk: Desk, log_access: bool) -> Self {
-        Self { desk: ArcSwapOption::from_pointee(desk), log_access }
+impl House {
+    /// What these settings make of requests.
+    pub fn new(operations: Operations, reached: Reached, draining: watch::Receiver<bool>) -> Self {
+        let Operations { config, stores, policy, access, cache, audit, .. } = &operations;
+        let https = reached.netrc_machine().map(str::to_owned);
+        let gateway = Gateway::new(config, stores.clone(), access.clone(), policy.clone(), cache.clone(), audit.clone(), https);
+        Self { gateway, operations, reached, draining }
     }
-}
 
-impl Desk {
+    /// Operations.
+    pub fn operations(&self) -> &Operations {
+        &self.operations
+    }
+
+    /// Where this gateway is reached.
+    pub fn reached(&self) -> &Reached {
+        &self.reached
+    }
+
     /// The principal as it stands in the log, and what became of the request.
     async fn request(&self, head: &Head, request: Request, body: &mut dyn RequestBody) -> (String, Outcome) {
         let authorization = authorization(&head.headers);
@@ -123,10 +157,13 @@ impl Desk {
         };
         // Whoever reaches the socket is the user whom the server runs as.
         let name = if head.listener == ListenerKind::AdminSocket { OPERATOR } else { who.text() }.to_owned();
-        (name, self.serve(head, request, &who, body).await)
+        let actor =
+            Actor { by: name.as_str().into(), request_id: Some(head.request_id.as_str().into()), peer: head.peer.map(|peer| peer.ip()) };
+        (name, self.serve(head, request, &Caller { who, actor }, body).await)
     }
 
-    async fn serve(&self, head: &Head, request: Request, who: &Principal, body: &mut dyn RequestBody) -> Outcome {
+    async fn serve(&self, head: &Head, request: Request, caller: &Caller, body: &mut dyn RequestBody) -> Outcome {
+        let who = &caller.who;
         match request {
             Request::Home(_) => self.home(who).await,
             Request::Module(base, path, ask) => {
@@ -136,13 +173,13 @@ impl Desk {
             Request::Sumdb(base, ask) => self.gateway.sumdb(&base, &ask, who).await.map(response::answer),
             Request::Publish(owner) => {
                 let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-                let published = self.gateway.publish(owner.as_ref(), who, content_type, &mut Adapted(body)).await?;
+                let published = self.gateway.publish(owner.as_ref(), caller, content_type, &mut Adapted(body)).await?;
                 Ok(response::text(201, published))
             }
             Request::Delete(owner, path, version) => {
-                self.gateway.delete(owner.as_ref(), &path, &version, who).await.map(|()| response::no_content())
+                self.gateway.delete(owner.as_ref(), &path, &version, caller).await.map(|()| response::no_content())
             }
-            Request::Admin(command) => self.admin(head, &command, who, body).await,
+            Request::Admin(command) => self.admin(head, &command, caller, body).await,
             Request::Health => Ok(response::text(200, "ok\n".to_owned())),
             Request::Ready => Ok(self.ready().await),
         }
@@ -156,7 +193,8 @@ impl Desk {
     }
 
     /// Operations: over the socket for whoever reaches it, over TCP with an admin's credentials.
-    async fn admin(&self, head: &Head, command: &str, who: &Principal, body: &mut dyn RequestBody) -> Outcome {
+    async fn admin(&self, head: &Head, command: &str, caller: &Caller, body: &mut dyn RequestBody) -> Outcome {
+        let who = &caller.who;
         match head.listener {
             ListenerKind::Public { .. } => return Ok(response::reject(&Reject::NotFound)),
             ListenerKind::AdminTcp if who.is_anonymous() => return Err(Refusal::SignIn),
@@ -171,8 +209,14 @@ impl Desk {
                 return Err(Refusal::TooLarge(format!("a command's arguments are at most {COMMAND_MAX} bytes")));
             }
         }
+        if command == BACKUP {
+            return Ok(match self.operations.backup(&caller.actor).await {
+                Ok(archive) => response::archive(archive),
+                Err(error) => response::operation(Err(error)),
+            });
+        }
         let outcome = match serde_json::from_slice(&json) {
-            Ok(args) => self.operations.call(command, args).await,
+            Ok(args) => self.operations.call(command, args, &caller.actor).await,
             Err(error) => Err(OperationError::Bad(format!("the arguments are not JSON: {error}"))),
         };
         Ok(response::operation(outcome))

@@ -1,6 +1,7 @@
 //! The whole, from outside: real sockets, the real go command, real curl, the real gateway.
 
 mod access_matrix;
+mod backup;
 mod bad_input;
 mod bypass;
 mod drain;
@@ -16,6 +17,7 @@ mod operator;
 mod publish;
 mod responses;
 mod restart;
+mod store_backup;
 mod store_contract;
 mod store_crash;
 mod store_heal;

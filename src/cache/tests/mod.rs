@@ -115,12 +115,13 @@ impl World {
 }
 
 fn open(data: &Arc<DataDir>, config: &config::Upstream, max_size: u64, records: &Arc<Double>, now: &Arc<Mutex<SystemTime>>) -> Cache {
-    let policy = fake::policy(records.clone());
-    let upstream = Arc::new(Upstream::new(config, policy.clone()).unwrap());
+    let gate = fake::gate(records.clone());
+    let upstream = Arc::new(Upstream::new(config, gate.clone()).unwrap());
     let now = now.clone();
     let clock: Clock = Arc::new(move || *now.lock().unwrap());
     let settings = config::Cache { max_size, fresh: FRESH, not_found: NOT_FOUND };
-    Cache::open_with(data, &settings, upstream, policy, records.clone(), clock).unwrap()
+    let stock = Stock::open_at(data, max_size, gate, records.clone(), clock).unwrap();
+    Cache::new(stock, &settings, upstream)
 }
 
 async fn read_or_panic_at_once(resolved: Resolved) -> Result<(CacheStatus, Vec<u8>), CacheError> {
