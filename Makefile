@@ -39,7 +39,7 @@ audit: $(TOOLS)/bin/cargo-deny ## known vulnerabilities in dependencies; fetches
 build-deps: ## what the build needs: cmake, a C compiler (Debian packages)
 	@tests/install-deps.sh build
 
-test-deps: build-deps ## what the tests need besides: Go, curl, git, promtool
+test-deps: build-deps ## what the tests need besides: Go, curl, git, promtool, systemd-analyze
 	@tests/install-deps.sh test
 
 $(TOOLS)/bin/cargo-deny:

@@ -74,7 +74,7 @@ case "${1:-}" in
         packages cmake cmake cc gcc c++ g++
         ;;
     test)
-        packages curl curl git git unzip unzip
+        packages curl curl git git unzip unzip systemd-analyze systemd
         export PATH="$PWD/.tools/go/bin:$PWD/.tools/bin:$PATH"
         go_is_new_enough || fetch_go
         command -v promtool >/dev/null || fetch_promtool

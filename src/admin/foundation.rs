@@ -94,11 +94,6 @@ impl Foundation {
         Ok(Operations { config: Arc::new(config), stores, policy, access, upstream, cache, audit, metrics })
     }
 
-    /// Writes down what the next start is quicker for knowing; nothing is cached any more from then on. Blocks on the disk.
-    pub fn close(&self) {
-        self.stock.close();
-    }
-
     /// Puts what was planned in force: from here on its policy alone lets paths leave, for whatever is under way as well.
     pub fn enforce(&self, operations: &Operations) {
         self.gate.enforce(operations.policy.clone());

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tracing::Instrument as _;
 
 use crate::config::Hop;
@@ -52,12 +52,26 @@ pub(super) struct Flights {
     big_bodies: Semaphore,
     /// Hashing takes a whole processor: as many at once as there are.
     hashing: Semaphore,
+    /// True once all are to end.
+    abandoned: watch::Sender<bool>,
 }
 
 impl Default for Flights {
     fn default() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { under_way: Mutex::default(), big_bodies: Semaphore::new(BIG_BODIES_MAX), hashing: Semaphore::new(processors) }
+        Self {
+            under_way: Mutex::default(),
+            big_bodies: Semaphore::new(BIG_BODIES_MAX),
+            hashing: Semaphore::new(processors),
+            abandoned: watch::Sender::new(false),
+        }
+    }
+}
+
+impl Flights {
+    /// Ends all that are under way, and those that begin after this.
+    pub(super) fn abandon(&self) {
+        self.abandoned.send_replace(true);
     }
 }
 
@@ -102,12 +116,19 @@ impl Inner {
 
     fn start(self: Arc<Self>, asset: Asset, principal: String) -> Flight {
         let landing = Landing(self.clone(), asset.clone());
+        let mut abandoned = self.stock.flights.abandoned.subscribe();
         let filling = async move {
             let _landing = landing;
-            // The one before may have ended between our look and now.
-            match self.look_up(&asset).await {
-                Some((kept, true)) => Ok(Filled::Fresh(kept)),
-                _ => self.fetch(&asset, &principal, true).await,
+            let fill = async {
+                // The one before may have ended between our look and now.
+                match self.look_up(&asset).await {
+                    Some((kept, true)) => Ok(Filled::Fresh(kept)),
+                    _ => self.fetch(&asset, &principal, true).await,
+                }
+            };
+            tokio::select! {
+                landed = fill => landed,
+                _ = abandoned.wait_for(|abandoned| *abandoned) => Err(CacheError::Storage("the process ends".to_owned())),
             }
         };
         // What goes wrong is logged with the request that began it, however many wait and whoever is gone.

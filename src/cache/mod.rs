@@ -185,7 +185,7 @@ pub struct Stock {
     // Dropped before the data directory: it writes down what it knows.
     shelf: Arc<Shelf>,
     /// Keeps other processes out.
-    _data: Arc<DataDir>,
+    data: Arc<DataDir>,
     gate: Arc<Gate>,
     records: Arc<dyn Records>,
     flights: Arc<Flights>,
@@ -213,7 +213,7 @@ impl Stock {
     ) -> Result<Self, OpenError> {
         let shelf = Shelf::open(&data.cache(), &data.index(), &data.tmp().join(TMP_DIR), data.disk().clone(), bounds(config))
             .map_err(|source| OpenError { dir: data.root().display().to_string(), source })?;
-        Ok(Self { shelf: Arc::new(shelf), _data: data.clone(), gate, records, flights: Arc::default(), clock })
+        Ok(Self { shelf: Arc::new(shelf), data: data.clone(), gate, records, flights: Arc::default(), clock })
     }
 
     /// Ends all writing: what comes from now on passes through. What is known of the files is written down, so that the
@@ -246,6 +246,11 @@ struct Inner {
 }
 
 impl Cache {
+    /// Ends all writing, as [`Stock::close`] says. Blocks on the disk.
+    pub fn close(&self) {
+        self.inner.stock.close();
+    }
+
     /// The stock under these settings. A fill goes on by the way upstream that it began with; whether it may make another attempt is
     /// for the stock's gate to say. The bounds are not looked at: they are the stock's.
     pub fn new(stock: Stock, config: &config::Cache, upstream: Arc<Upstream>) -> Self {
@@ -303,6 +308,12 @@ impl Cache {
         }
     }
 
+    /// Ends the fills that are under way, soon: whoever waits for one gets an error, and what was staged is removed. For the end of the
+    /// process, when nobody waits any more and the next one waits for the directory.
+    pub fn abandon_fills(&self) {
+        self.inner.stock.flights.abandon();
+    }
+
     /// How much is there.
     pub fn usage(&self) -> Usage {
         self.inner.stock.shelf.index.usage()
@@ -339,8 +350,14 @@ impl Inner {
     }
 
     async fn on_disk<T: Send + 'static>(&self, run: impl FnOnce(&Shelf) -> Result<T, NotKept> + Send + 'static) -> Result<T, NotKept> {
-        let shelf = self.stock.shelf.clone();
-        spawn_blocking(move || run(&shelf)).await.unwrap_or(Err(NotKept::Broken))
+        // Whoever waits for this may go away: what is being written keeps the directory ours until it is done.
+        let (shelf, data) = (self.stock.shelf.clone(), self.stock.data.clone());
+        let on_disk = spawn_blocking(move || {
+            let ran = run(&shelf);
+            drop(data);
+            ran
+        });
+        on_disk.await.unwrap_or(Err(NotKept::Broken))
     }
 }
 

@@ -19,6 +19,7 @@ pub mod egress;
 pub mod explain;
 pub mod gc;
 pub mod healthcheck;
+mod notify;
 mod out;
 pub mod password;
 pub mod refresh;

@@ -6,22 +6,29 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use self::reload::Running;
-use super::{Global, certificates, out, samples};
+use super::{Global, certificates, notify, out, samples};
 use crate::access::{self, ADMIN_TOKEN_FILE};
 use crate::admin::{Foundation, Operations, SOCKET_FILE};
 use crate::config::{self, Environment, Flags, Loaded};
 use crate::http::front::{Front, House};
 use crate::http::keeper::Keeper;
 use crate::http::paste::{self, Reached};
-use crate::http::{Drained, Server};
+use crate::http::{Drained, Inherited, Server};
 use crate::observe::logs::{self, Logging};
+use crate::store::DataDir;
+
+/// Beyond the `server.drain` of the process before us, which lets go of the data directory within that.
+const HANDOVER_GRACE: Duration = Duration::from_secs(5);
+/// Between two looks at whether it has.
+const HANDOVER_PAUSE: Duration = Duration::from_millis(20);
 
 /// Where to listen, over what the settings say.
 #[derive(Debug, Args)]
@@ -36,10 +43,11 @@ pub struct Options {
 
 /// Runs the gateway. Returns when it has drained.
 pub fn run(global: &Global, options: &Options) -> anyhow::Result<ExitCode> {
+    let inherited = Inherited::from_env().context("the sockets that the service manager passed on")?;
     let flags = global.flags(&options.listen, &options.tls_listen);
     let loaded = config::load(&flags, &Environment::of_process())?;
     let server = &loaded.config.server;
-    if server.listen.is_empty() && server.tls_listen.is_empty() {
+    if server.listen.is_empty() && server.listen_unix.is_empty() && server.tls_listen.is_empty() {
         bail!("nothing to listen on: set server.listen or server.tls_listen, or give --listen ADDRESS");
     }
     let logging = logs::init(&loaded.config.log);
@@ -47,25 +55,34 @@ pub fn run(global: &Global, options: &Options) -> anyhow::Result<ExitCode> {
         tracing::warn!("{warning}");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(flags, loaded, logging))?;
+    runtime.block_on(serve(flags, loaded, logging, inherited))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(flags: Flags, loaded: Loaded, logging: Logging) -> anyhow::Result<()> {
+async fn serve(flags: Flags, loaded: Loaded, logging: Logging, inherited: Inherited) -> anyhow::Result<()> {
     // Signals are caught before anything that they could cut in half.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hang_up = signal(SignalKind::hangup())?;
+    if !inherited.is_empty() {
+        tokio::select! {
+            () = predecessor(&loaded.config) => {}
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+        }
+    }
     let (foundation, operations) = Foundation::open(loaded.config.clone()).await?;
     let config = operations.config.clone();
     let new_token = access::ensure_admin_token(&config.data_dir, &*operations.stores.records).await?;
     let keeper = certificates::prepare(&config)?.map(|prepared| Arc::new(Keeper::new(prepared)));
     let server = Server {
         plain: config.server.listen.clone(),
+        unix: config.server.listen_unix.clone(),
         tls: config.server.tls_listen.clone(),
         certificates: keeper.as_ref().map(|keeper| keeper.certificates()),
         admin: config.server.admin_listen,
         admin_socket: Some(config.data_dir.join(SOCKET_FILE)),
+        inherited,
     };
     let bound = server.bind(&config.limits)?;
     let addresses = bound.addresses().clone();
@@ -88,8 +105,8 @@ async fn serve(flags: Flags, loaded: Loaded, logging: Logging) -> anyhow::Result
         tokio::spawn(keeper.keep(stopping.clone()));
     }
     let foundation = Arc::new(foundation);
-    let mut running =
-        Running { flags, loaded, foundation: foundation.clone(), front, keeper, bounds, logging, addresses, draining: stopping };
+    let mut running = Running { flags, loaded, foundation, front, keeper, bounds, logging, addresses, draining: stopping };
+    notify::ready();
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
@@ -97,6 +114,9 @@ async fn serve(flags: Flags, loaded: Loaded, logging: Logging) -> anyhow::Result
             _ = hang_up.recv() => running.reload().await,
         }
     }
+    // From here on only the front holds the stores, and lets go of them before the last answers are sent.
+    drop(running);
+    notify::stopping();
     tracing::info!("draining");
     // The receivers live in the server that is waited for below.
     let _ = stop.send(true);
@@ -104,9 +124,22 @@ async fn serve(flags: Flags, loaded: Loaded, logging: Logging) -> anyhow::Result
         Drained::Whole => tracing::info!("drained"),
         Drained::Cut => tracing::warn!("requests were cut: they had not ended within server.drain"),
     }
-    // Not left to the last clone: a fill that nobody waits for any more may still hold one when the process ends.
-    tokio::task::spawn_blocking(move || foundation.close()).await?;
     Ok(())
+}
+
+/// Waits while the process before us, whose sockets were passed on to us, still works in the data directory. Gives up when it should
+/// long have ended; then opening the directory fails, and says who is there.
+async fn predecessor(config: &config::Config) {
+    if DataDir::is_free(&config.data_dir) {
+        return;
+    }
+    notify::waiting("waiting for the process before to let go of the data directory");
+    let gone = async {
+        while !DataDir::is_free(&config.data_dir) {
+            tokio::time::sleep(HANDOVER_PAUSE).await;
+        }
+    };
+    let _ = tokio::time::timeout(config.server.drain + HANDOVER_GRACE, gone).await;
 }
 
 /// What an operator should know before the first request.

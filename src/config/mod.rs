@@ -100,11 +100,13 @@ pub struct Config {
 pub struct Server {
     /// Plain HTTP listeners.
     pub listen: Vec<SocketAddr>,
+    /// Plain HTTP listeners that are Unix sockets: the `unix:` entries of `server.listen`.
+    pub listen_unix: Vec<PathBuf>,
     /// HTTPS listeners.
     pub tls_listen: Vec<SocketAddr>,
     /// The certificate of the HTTPS listeners; set if there are any.
     pub tls: Option<Tls>,
-    /// What clients call this server: scheme and authority, no path, no trailing slash.
+    /// What clients call this server: scheme, authority, and the path below which everything lies (by the `url` crate `/` if there is none).
     pub public_url: Option<url::Url>,
     /// Operations over TCP, with an admin token.
     pub admin_listen: Option<SocketAddr>,

@@ -9,6 +9,7 @@ use super::load::Reader;
 use super::password;
 use super::problem::{Wrong, quote};
 use super::raw::Raw;
+use super::values::Listen;
 use super::{
     Access, Cache, Config, Limits, Log, LogFormat, Miss, Owner, Private, PublicHosts, Retain, Server, Source, Sourced, Tls, TrustedProxies,
     UnknownHosts, Upstream, User, Visibility, auth, check_password_hash, upstream, values,
@@ -81,8 +82,16 @@ fn data_dir(r: &mut Reader) -> PathBuf {
 
 fn server(r: &mut Reader) -> Server {
     let plain = |sourced: Sourced<_>| sourced.value;
+    let (mut listen, mut listen_unix) = (Vec::new(), Vec::new());
+    for Sourced { value, source } in r.list("server.listen", values::listen) {
+        match value {
+            Listen::Tcp(address) => listen.push(address),
+            Listen::Unix(value) => listen_unix.push(path(Sourced { value, source })),
+        }
+    }
     Server {
-        listen: r.list("server.listen", values::address).into_iter().map(plain).collect(),
+        listen,
+        listen_unix,
         tls_listen: r.list("server.tls_listen", values::address).into_iter().map(plain).collect(),
         tls: tls(r),
         public_url: r.optional("server.public_url", values::public_url).map(|url| url.value),

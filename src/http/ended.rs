@@ -1,6 +1,9 @@
 //! What stays of a request that has ended: a line in the log, a count in the metrics, and of what was tried in vain a line in the
 //! audit trail.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::response::Note;
 use super::{End, Summary};
 use crate::admin::Operations;
@@ -12,16 +15,37 @@ use crate::observe::metrics::{Answered, LoginFailure, Metrics};
 /// Stands in the audit trail for whoever showed credentials that are not theirs, or none that are anyone's.
 const UNKNOWN: &str = "unknown";
 
-/// Notes a request that has ended.
-pub(super) fn ended(operations: &Operations, mut summary: Summary<Note>) {
+/// What notes them; it outlives the stores.
+pub(super) struct Observed {
+    metrics: Arc<Metrics>,
+    node: String,
+    log_access: AtomicBool,
+}
+
+impl Observed {
+    pub(super) fn new(operations: &Operations) -> Self {
+        let log_access = AtomicBool::new(operations.config.log.access);
+        Self { metrics: operations.metrics.clone(), node: operations.audit.node().to_owned(), log_access }
+    }
+
+    /// Whether each request is a line in the log from now on.
+    pub(super) fn log_access(&self, log: bool) {
+        self.log_access.store(log, Ordering::Relaxed);
+    }
+}
+
+/// Notes a request that has ended; in the audit trail while that is ours.
+pub(super) fn ended(observed: &Observed, trail: Option<&Audit>, mut summary: Summary<Note>) {
     let note = summary.note.take().unwrap_or_default();
-    count(&operations.metrics, &summary, &note);
-    audit(&operations.audit, &summary, &note);
+    count(&observed.metrics, &summary, &note);
+    if let Some(trail) = trail {
+        audit(trail, &summary, &note);
+    }
     if let Some(cause) = &note.cause {
         tracing::warn!(request_id = summary.request_id, status = summary.status, path = summary.path, "{cause}");
     }
-    if operations.config.log.access {
-        log(operations.audit.node(), &summary, &note);
+    if observed.log_access.load(Ordering::Relaxed) {
+        log(&observed.node, &summary, &note);
     }
 }
 
@@ -62,13 +86,14 @@ fn audit(audit: &Audit, summary: &Summary<Note>, note: &Note) {
 }
 
 fn log(node: &str, summary: &Summary<Note>, note: &Note) {
-    let connected = summary.peer.map(|peer| peer.to_string());
+    // A Unix socket's client has no address.
+    let connected = summary.peer.map_or_else(|| "unix".to_owned(), |peer| peer.to_string());
     tracing::info!(
         target: "access",
         request_id = summary.request_id,
         node,
-        peer = note.forwarded_for.map(|client| client.to_string()).or_else(|| connected.clone()),
-        via = connected.filter(|_| note.forwarded_for.is_some()),
+        peer = note.forwarded_for.map(|client| client.to_string()).unwrap_or_else(|| connected.clone()),
+        via = note.forwarded_for.map(|_| connected),
         principal = note.principal,
         method = summary.method,
         path = summary.path,

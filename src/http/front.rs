@@ -4,14 +4,14 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
 use tokio::sync::watch;
 use tracing::Instrument as _;
 
-use super::ended;
+use super::ended::{self, Observed};
 use super::packages;
 use super::paste::{self, Reached};
 use super::peer;
@@ -44,23 +44,30 @@ pub struct House {
 
 /// Takes requests, and answers each from the house that stands when its head has come, to its end.
 pub struct Front {
-    house: ArcSwap<House>,
+    /// None once the server has retired it.
+    house: ArcSwapOption<House>,
+    /// What stays when there is no house any more.
+    observed: Observed,
 }
 
 impl Front {
     /// Opens `house`.
     pub fn new(house: House) -> Self {
-        Self { house: ArcSwap::from_pointee(house) }
+        let observed = Observed::new(&house.operations);
+        Self { house: ArcSwapOption::from_pointee(house), observed }
     }
 
-    /// The house that stands.
-    pub fn house(&self) -> Arc<House> {
+    /// The house that stands, if one does.
+    pub fn house(&self) -> Option<Arc<House>> {
         self.house.load_full()
     }
 
-    /// Answers requests from `house` from now on; those that are under way end in the one that they began in.
+    /// Answers requests from `house` from now on; those that are under way end in the one that they began in. Where none stands any more
+    /// none is built.
     pub fn rebuild(&self, house: House) {
-        self.house.store(Arc::new(house));
+        self.observed.log_access(house.operations.config.log.access);
+        let house = Arc::new(house);
+        self.house.rcu(|old| old.as_ref().map(|_| house.clone()));
     }
 }
 
@@ -69,7 +76,9 @@ impl Service for Front {
     type Note = Note;
 
     async fn call(&self, head: Head, body: &mut dyn RequestBody) -> Reply<Note> {
-        let request = match protocol::parse(&head.method, &head.path) {
+        let Some(house) = self.house() else { return response::unavailable("this process is ending; ask again") };
+        let Some(path) = house.reached.below(head.listener, &head.path) else { return response::reject(&Reject::NotFound) };
+        let request = match protocol::parse(&head.method, path) {
             Ok(request) => request,
             Err(reject) => return response::reject(&reject),
         };
@@ -77,13 +86,24 @@ impl Service for Front {
         if !operations && !matches!(head.listener, ListenerKind::Public { .. }) {
             return response::reject(&Reject::NotFound);
         }
-        let house = self.house();
         let span = tracing::error_span!("request", request_id = head.request_id, node = house.operations.audit.node());
         house.answer(&head, request, body).instrument(span).await
     }
 
+    /// Lets go of the house, and with it of the stores, the cache and their directory, once what works there in the background has ended.
+    async fn retire(&self) {
+        if let Some(house) = self.house.swap(None) {
+            house.operations.cache.abandon_fills();
+            // The last commit is waited for; and what the next start is quicker for knowing is written down, also where a fill that
+            // nobody waits for any more holds on to the cache.
+            let closing = move || house.operations.cache.close();
+            let _ = tokio::task::spawn_blocking(closing).await;
+        }
+    }
+
     fn done(&self, summary: Summary<Note>) {
-        ended::ended(&self.house.load().operations, summary);
+        let house = self.house.load();
+        ended::ended(&self.observed, house.as_ref().map(|house| &house.operations.audit), summary);
     }
 }
 

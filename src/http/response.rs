@@ -159,7 +159,8 @@ pub(super) fn refuse(refusal: &Refusal, request_id: &str) -> Answered {
     reply
 }
 
-fn unavailable(text: &str) -> Answered {
+/// 503, and when to ask again.
+pub(super) fn unavailable(text: &str) -> Answered {
     retry_after(line(503, text), RETRY_AFTER_S)
 }
 

@@ -58,6 +58,8 @@ const CACHE: &str = "cache";
 const INDEX: &str = "index";
 const LEDGER: &str = "ledger";
 const TMP: &str = "tmp";
+/// Locked by the process that works here.
+const LOCK_FILE: &str = "lock";
 /// Which layout this is.
 const FORMAT_FILE: &str = "format";
 /// Below `tmp/`: a backup that is being unpacked.
@@ -153,7 +155,9 @@ struct Format {
     needs: Option<String>,
 }
 
-/// An opened data directory: ours alone as long as this lives.
+/// An opened data directory: ours alone as long as this lives. So whatever writes to it holds this: the committer, and each thread that
+/// keeps something in the cache. What only reads files that it has open, as answers do, needs none: the next process may remove
+/// them, and never changes them. Once this is dropped, its [`Disk`] refuses every step: nothing can be written by oversight.
 #[derive(Debug)]
 pub struct DataDir {
     root: PathBuf,
@@ -161,6 +165,13 @@ pub struct DataDir {
     swept: u64,
     node: String,
     _lock: File,
+}
+
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        self.disk.close();
+        tracing::debug!(data_dir = %self.root.display(), "let go of the data directory");
+    }
 }
 
 impl DataDir {
@@ -178,6 +189,7 @@ impl DataDir {
 
     /// [`DataDir::open`] with the steps of `disk`.
     pub fn open_on(root: &Path, disk: Disk) -> Result<Self, OpenError> {
+        let disk = disk.apart();
         let failed = |source: DurableError| failed(root, source);
         // Absolute, so that a later change of the working directory means nothing.
         let absolute = std::path::absolute(root).map_err(|source| OpenError::NotReadable { path: root.to_owned(), source })?;
@@ -204,6 +216,12 @@ impl DataDir {
         disk.write(&tmp, &probe, b"probe\n").and_then(|()| disk.unlink(&probe)).map_err(failed)?;
         let node = node(root, &disk)?;
         Ok(Self { root: root.to_owned(), disk, swept, node, _lock: lock })
+    }
+
+    /// Whether no process works in it now, or it is not there. For whoever waits; [`DataDir::open`] alone decides.
+    pub fn is_free(root: &Path) -> bool {
+        let Ok(lock) = File::open(root.join(LOCK_FILE)) else { return true };
+        flock(&lock, FlockOperation::NonBlockingLockShared).is_ok()
     }
 
     /// Takes a directory for something to be put into, or makes it; `None` if it holds a gateway's data already. Other
@@ -311,7 +329,7 @@ pub(in crate::store) fn failed(dir: &Path, source: DurableError) -> OpenError {
 }
 
 fn take_lock(root: &Path) -> Result<File, OpenError> {
-    let path = root.join("lock");
+    let path = root.join(LOCK_FILE);
     let wrong = |source| failed(root, DurableError { step: crate::durable::Step::Create, path: path.clone(), source });
     let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(wrong)?;
     // flock belongs to this open file: a second gateway in the same process is kept out too, and the kernel lets go when we die.

@@ -143,8 +143,8 @@ pub(crate) async fn start_with(limits: Limits, drain: Duration) -> Running {
         plain: vec![any],
         tls: vec![any],
         certificates: Some(local.certificates()),
-        admin: None,
         admin_socket: Some(socket.clone()),
+        ..Server::default()
     };
     let bound = server.bind(&limits).unwrap();
     let (plain, tls) = (bound.addresses().plain[0], bound.addresses().tls[0]);

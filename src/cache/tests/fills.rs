@@ -60,6 +60,24 @@ async fn a_fill_goes_on_when_everyone_has_left() {
 }
 
 #[tokio::test]
+async fn a_fill_that_is_abandoned_leaves_nothing_and_lets_go_of_the_directory() {
+    let world = World::new().await;
+    stock(&world.fake);
+    let body = zip_of("v1.0.0", 1000);
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+    let never = Arc::new(Semaphore::new(0));
+    let (first, second) = body.split_at(500);
+    world.fake.set(&target("@v/v1.0.0.zip"), Act::Halves([head.as_bytes(), first].concat(), never, second.to_vec()));
+    let held = Arc::strong_count(&world.data);
+    let cache = world.cache.clone();
+    let asked = tokio::spawn(async move { cache.resolve(&"example.com/m".parse().unwrap(), &zip("v1.0.0"), "test").await });
+    until(|| world.disk_bytes() > 0 || !kept_files(world.dir.path()).is_empty()).await;
+    world.cache.abandon_fills();
+    assert!(matches!(asked.await.unwrap(), Err(CacheError::Storage(_))));
+    until(|| kept_files(world.dir.path()).is_empty() && Arc::strong_count(&world.data) == held).await;
+}
+
+#[tokio::test]
 async fn a_mod_and_a_zip_make_the_module_known_before_they_are_kept() {
     let world = World::new().await;
     let path = "example.com/m".parse().unwrap();

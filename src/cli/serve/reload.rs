@@ -84,7 +84,9 @@ impl Running {
             tracing::warn!("{kept}");
         }
         tracing::info!(changed = changed.join(", "), "the settings were reloaded");
-        super::warn_of(self.front.house().operations()).await;
+        if let Some(house) = self.front.house() {
+            super::warn_of(house.operations()).await;
+        }
         let foundation = self.foundation.clone();
         let resized = spawn_blocking(move || foundation.resize(&config)).await;
         resized.unwrap_or_else(|error| tracing::error!(%error, "the cache was not brought within cache.max_size"));

@@ -42,6 +42,36 @@ fn a_gateway_is_not_its_own_upstream() {
 }
 
 #[test]
+fn another_proxy_may_lie_beside_us_on_our_host() {
+    let with =
+        |path: &str| file(&format!("[server]\npublic_url = \"https://a.example/go\"\n[upstream]\ngoproxy = \"https://a.example{path}\""));
+    assert!(with("/proxy").is_ok());
+    assert!(with("/go").is_err());
+    assert!(with("/go/api/packages/x/go").is_err());
+}
+
+#[test]
+fn a_unix_socket_is_named_by_its_path_and_takes_plain_http() {
+    let unix = |text: &str| file(text).map(|loaded| loaded.config.server.listen_unix);
+    let url = "public_url = \"https://a.example\"\n";
+    assert_eq!(
+        unix(&format!("[server]\n{url}listen = [\"unix:/run/m.sock\", \"unix:m.sock\"]")).unwrap(),
+        ["/run/m.sock".into(), PathBuf::from("/etc/x/m.sock")]
+    );
+    // Beside another listener, or with a URL: else nobody could be told where to go.
+    assert!(unix("[server]\nlisten = [\"127.0.0.1:80\", \"unix:/run/m.sock\"]").is_ok());
+    let told = one_problem("[server]\nlisten = [\"unix:/run/m.sock\"]");
+    assert!(told.starts_with("2: server.public_url: expected the URL that clients use"), "{told}");
+    let told = one_problem(&format!("[server]\n{url}listen = [\"unix:/m.sock\", \"unix:/m.sock\"]"));
+    assert!(told.starts_with("3: server.listen: expected a socket that no other listener has, found \"unix:/m.sock\""), "{told}");
+    for bad in ["unix:", "unix:/run/", &format!("unix:/{}", "x".repeat(107))] {
+        assert!(unix(&format!("[server]\n{url}listen = [\"{bad}\"]")).is_err(), "{bad}");
+    }
+    assert!(unix(&format!("[server]\n{url}listen = [\"unix:/{}\"]", "x".repeat(106))).is_ok());
+    assert!(one_problem("[server]\nadmin_listen = \"unix:/m.sock\"").contains("it goes into server.listen"));
+}
+
+#[test]
 fn the_checksum_database_is_a_name_or_off() {
     let sumdb = |text: &str| Config::from_toml(&format!("[upstream]\nsumdb = '{text}'")).map(|config| config.upstream.sumdb);
     assert_eq!(sumdb("off").unwrap(), None);
@@ -63,11 +93,19 @@ fn the_checksum_database_is_a_name_or_off() {
 }
 
 #[test]
-fn public_url_is_a_scheme_and_an_authority() {
+fn public_url_is_a_scheme_an_authority_and_perhaps_a_plain_path() {
     let url = |text: &str| Config::from_toml(&format!("[server]\npublic_url = '{text}'")).map(|config| config.server.public_url);
     assert_eq!(url("").unwrap(), None);
     assert_eq!(url("https://go.example.com").unwrap().unwrap().as_str(), "https://go.example.com/");
-    for bad in ["go.example.com", "https://go.example.com/path", "https://u:pw@go.example.com", "ftp://x", "https://x/?q", "https://"] {
+    for path in ["/go", "/dev/Go-1.2_3~x", "/..."] {
+        assert_eq!(url(&format!("https://go.example.com{path}")).unwrap().unwrap().path(), path);
+    }
+    for path in
+        ["/go/", "//", "/go//x", "/a/../b", "/./go", "/a/..", "/%67o", "/go%2fx", "/a b", "/a!b", "/é", "/a\\b", "/go?q", "/go#f", "/go;x"]
+    {
+        assert!(url(&format!("https://go.example.com{path}")).is_err(), "{path}");
+    }
+    for bad in ["go.example.com", "https://u:pw@go.example.com", "https://u:pw@go.example.com/go", "ftp://x", "https://x/?q", "https://"] {
         let told = url(bad).unwrap_err().to_string();
         assert!(!told.contains("pw@"), "{told}");
     }

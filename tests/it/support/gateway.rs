@@ -196,7 +196,8 @@ impl Gateway {
         }
     }
 
-    fn log_file(&self) -> PathBuf {
+    /// Where its output goes.
+    pub(crate) fn log_file(&self) -> PathBuf {
         self.root.path().join("gateway.log")
     }
 
@@ -218,7 +219,12 @@ impl Gateway {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_modgate"));
+        self.command_of(env!("CARGO_BIN_EXE_modgate"))
+    }
+
+    /// A program, in the environment of the binary.
+    pub(crate) fn command_of(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
         command.env_clear().env("PATH", std::env::var("PATH").expect("PATH")).env("HOME", self.root.path());
         command.envs(self.dials.iter().flat_map(Dials::env)).envs(self.env.iter().cloned()).current_dir(self.root.path());
         command

@@ -16,6 +16,7 @@ pub(crate) mod secrets;
 pub(crate) mod server;
 pub(crate) mod stand_in;
 pub(crate) mod sumdb;
+pub(crate) mod systemd;
 pub(crate) mod txtar;
 pub(crate) mod upstream;
 pub(crate) mod zips;
