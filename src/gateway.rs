@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::access::{Access, AuthError, BaseAccess, Principal};
-use crate::cache::{Absence, Body, Cache, CacheError, CacheStatus, Resolved};
+use crate::cache::{Absence, Asker, Body, Cache, CacheError, CacheStatus, Resolved};
 use crate::config::Config;
 use crate::egress::{Denied, Policy, miss_text};
 use crate::hosted::{Hosted, PublishRefusal, Published, Publisher, Read, Upload, UploadError, View};
@@ -27,6 +27,15 @@ pub struct Answer {
     pub cache: Option<CacheStatus>,
     /// A strong validator, quoted.
     pub etag: Option<String>,
+}
+
+/// How a module is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct How {
+    /// Only the head of the answer will be sent.
+    pub head: bool,
+    /// What is remembered of lists, branches and absences does not do.
+    pub no_cache: bool,
 }
 
 /// Every way in which a well-formed request is not answered. `http/response.rs` gives each its status.
@@ -71,6 +80,9 @@ pub enum Refusal {
     /// Upstream was too slow.
     #[error("{0}")]
     UpstreamSlow(String),
+    /// It waited for its turn to ask upstream, in vain.
+    #[error("{0}; try again")]
+    Busy(String),
     /// Our own storage failed; the detail is for the log.
     #[error("the gateway's storage failed: its operator finds the cause in the log")]
     Storage(String),
@@ -91,7 +103,8 @@ impl Refusal {
             | Self::TooLarge(_)
             | Self::Conflict(_)
             | Self::Interrupted(_)
-            | Self::Stalled(_) => None,
+            | Self::Stalled(_)
+            | Self::Busy(_) => None,
         }
     }
 }
@@ -153,11 +166,11 @@ impl Gateway {
         }
     }
 
-    /// Answers the GOPROXY protocol. `head`: only the head of the answer will be sent.
-    pub async fn module(&self, base: &Base, path: &ModulePath, ask: &ModuleAsk, who: &Principal, head: bool) -> Result<Answer, Refusal> {
+    /// Answers the GOPROXY protocol.
+    pub async fn module(&self, base: &Base, path: &ModulePath, ask: &ModuleAsk, who: &Principal, how: How) -> Result<Answer, Refusal> {
         let owner = self.base(base, who)?;
         let sees = |owner: &OwnerName| self.access.may_read(who, owner);
-        match self.hosted.read(&View { owner, sees: &sees }, path, ask, !head).await? {
+        match self.hosted.read(&View { owner, sees: &sees }, path, ask, !how.head).await? {
             Read::Found(answer) => return Ok(Answer { media: ask.media_type(), body: answer.body, cache: None, etag: answer.etag }),
             Read::Missing(text) => return Err(Refusal::Absent(text)),
             Read::NotHosted => {}
@@ -168,7 +181,11 @@ impl Gateway {
         match ask {
             ModuleAsk::Alias(_) => Err(Refusal::Absent(format!("{path}: the latest.* files are there for modules hosted here only"))),
             ModuleAsk::NoVersion(query) => Err(Refusal::Absent(format!("{path}@{query}: not a canonical version"))),
-            _ => self.cache.resolve(path, ask, who.text()).await.map_err(|error| self.refuse(error)).and_then(found),
+            _ => {
+                // Strangers cannot make us ask upstream more often than the settings say.
+                let asker = Asker { principal: who.text(), anew: how.no_cache && !who.is_anonymous() };
+                self.cache.resolve(path, ask, asker).await.map_err(|error| self.refuse(error)).and_then(found)
+            }
         }
     }
 
@@ -209,6 +226,8 @@ impl Gateway {
         let publisher = Publisher { name: who.text().to_owned(), may_read: self.access.may_read(who, owner) };
         let published = self.hosted.publish(owner, &publisher, content_type, body).await?;
         let Published { path, version, h1, .. } = &published;
+        // Should the path be public again one day: what was said of it before was said of another module.
+        self.cache.forget(path).await;
         tracing::info!(%owner, %path, %version, %h1, by = who.text(), claimed = published.claimed, "published");
         Ok(published.text())
     }
@@ -246,6 +265,7 @@ impl Gateway {
             },
             CacheError::Timeout(error) => Refusal::UpstreamSlow(error.to_string()),
             CacheError::Upstream(error) => Refusal::Upstream(error.to_string()),
+            CacheError::Busy(_) => Refusal::Busy(error.to_string()),
             CacheError::Off => Refusal::Absent("upstream is off here, and this is not in the cache".to_owned()),
             CacheError::Storage(cause) => Refusal::Storage(cause),
         }

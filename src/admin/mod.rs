@@ -18,7 +18,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::access::Access;
-use crate::cache::Cache;
+use crate::cache::{Cache, Stock};
 use crate::config::Config;
 use crate::egress::Policy;
 use crate::observe::audit::Audit;
@@ -117,7 +117,8 @@ impl Operations {
         let policy = Arc::new(Policy::new(&config, stores.records.clone()));
         let access = Arc::new(Access::new(&config, stores.records.clone())?);
         let upstream = Arc::new(Upstream::new(&config.upstream, policy.clone())?);
-        let cache = Cache::open(&data, &config.cache, upstream, policy.clone(), stores.records.clone())?;
+        let stock = Stock::open(&data, &config.cache, policy.clone(), stores.records.clone())?;
+        let cache = Cache::new(stock, &config.cache, config.limits.queue, upstream);
         let metrics = Arc::new(Metrics::new()?);
         Ok(Self { config, stores, policy, access, cache, audit: Audit::default(), metrics })
     }

@@ -13,7 +13,7 @@ use super::response::{self, Note};
 use super::{BodyError, End, Head, ListenerKind, Reply, RequestBody, Service, Summary};
 use crate::access::Principal;
 use crate::admin::{OPERATOR, OperationError, Operations};
-use crate::gateway::{Gateway, Refusal};
+use crate::gateway::{Gateway, How, Refusal};
 use crate::hosted::{Upload, UploadError};
 use crate::protocol::{self, Base, ModuleAsk, Reject, Request, SumdbWhat};
 
@@ -104,7 +104,8 @@ impl Front {
         match request {
             Request::Home(_) => self.home(who).await,
             Request::Module(base, path, ask) => {
-                self.gateway.module(&base, &path, &ask, who, head.method == Method::HEAD).await.map(response::answer)
+                let how = How { head: head.method == Method::HEAD, no_cache: no_cache(&head.headers) };
+                self.gateway.module(&base, &path, &ask, who, how).await.map(response::answer)
             }
             Request::Sumdb(_, ask) if ask.what == SumdbWhat::Supported => Ok(response::text(200, String::new())),
             Request::Sumdb(base, ask) => self.gateway.sumdb(&base, &ask, who).await.map(response::answer),
@@ -183,6 +184,12 @@ fn authorization(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let first = values.next()?;
     if values.next().is_some() { Some("") } else { Some(first.to_str().unwrap_or_default()) }
+}
+
+/// Whether the client asks for what is not remembered (RFC 9111, section 5.2.1.4).
+fn no_cache(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|directive| directive.trim().eq_ignore_ascii_case("no-cache"))
 }
 
 /// The word for a request in the log.

@@ -12,7 +12,7 @@ use crate::store::StoreError;
 /// What the go command shows of a refusal: so many lines and bytes (cmd/go/internal/web).
 const REFUSAL_LINES_MAX: usize = 8;
 const REFUSAL_BYTES_MAX: usize = 600;
-/// What `Retry-After` says when the store is away, in seconds.
+/// What `Retry-After` says when the store is away, or too many others wait for upstream, in seconds.
 const RETRY_AFTER_S: u32 = 5;
 
 /// The realm that browsers and curl show.
@@ -113,7 +113,7 @@ pub(super) fn refuse(refusal: &Refusal) -> Answered {
         Refusal::Full => line(507, &text),
         Refusal::Upstream(_) => line(502, &text),
         Refusal::UpstreamSlow(_) => line(504, &text),
-        Refusal::Storage(_) => unavailable(&text),
+        Refusal::Busy(_) | Refusal::Storage(_) => unavailable(&text),
     };
     let first_line = shown(&refusal.to_string()).lines().next().map(str::to_owned);
     let note = note(&mut reply);

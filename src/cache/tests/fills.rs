@@ -4,12 +4,6 @@ use super::*;
 
 use tokio::sync::Semaphore;
 
-async fn until(condition: impl Fn() -> bool) {
-    while !condition() {
-        tokio::task::yield_now().await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_who_ask_at_once_make_one_request() {
     let world = World::new().await;
@@ -25,7 +19,7 @@ async fn fifty_who_ask_at_once_make_one_request() {
         let asked: Vec<_> = (0..50)
             .map(|_| {
                 let (cache, ask) = (world.cache.clone(), ask.clone());
-                tokio::spawn(async move { cache.resolve(&"example.com/m".parse().unwrap(), &ask, "test").await })
+                tokio::spawn(async move { cache.resolve(&"example.com/m".parse().unwrap(), &ask, TEST).await })
             })
             .collect();
         until(|| world.fake.count(&target(at)) == 1).await;
@@ -48,7 +42,7 @@ async fn a_fill_goes_on_when_everyone_has_left() {
     let (first, second) = body.split_at(500);
     world.fake.set(&target("@v/v1.0.0.zip"), Act::Halves([head.as_bytes(), first].concat(), gate.clone(), second.to_vec()));
     let cache = world.cache.clone();
-    let asked = tokio::spawn(async move { cache.resolve(&"example.com/m".parse().unwrap(), &zip("v1.0.0"), "test").await });
+    let asked = tokio::spawn(async move { cache.resolve(&"example.com/m".parse().unwrap(), &zip("v1.0.0"), TEST).await });
     until(|| world.fake.count(&target("@v/v1.0.0.zip")) == 1).await;
     asked.abort();
     assert!(asked.await.unwrap_err().is_cancelled());
@@ -104,7 +98,7 @@ async fn answers_that_are_being_replaced_are_never_taken_for_corrupt() {
             let cache = world.cache.clone();
             tokio::spawn(async move {
                 for _ in 0..100 {
-                    let resolved = cache.resolve(&"example.com/m".parse().unwrap(), &list(), "test").await.unwrap();
+                    let resolved = cache.resolve(&"example.com/m".parse().unwrap(), &list(), TEST).await.unwrap();
                     assert!(read_or_panic_at_once(resolved).await.unwrap().1.starts_with(b"v1.0.0\n"));
                 }
             })

@@ -2,8 +2,12 @@
 
 mod answers;
 mod bound;
-mod fills;
 mod faults;
+mod fills;
+mod freshness;
+mod memory;
+mod offline;
+mod queue;
 
 use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
@@ -19,6 +23,7 @@ use crate::store::double::Double;
 use crate::upstream::fake::{self, Act, Fake};
 
 const FRESH: Duration = Duration::from_secs(60);
+const STALE: Duration = Duration::from_secs(3600);
 const NOT_FOUND: Duration = Duration::from_secs(30);
 const ROOMY: u64 = 1 << 30;
 
@@ -30,6 +35,7 @@ struct World {
     now: Arc<Mutex<SystemTime>>,
     faulty: Arc<Faulty>,
     data: Arc<DataDir>,
+    settings: config::Cache,
     cache: Cache,
 }
 
@@ -61,19 +67,51 @@ impl World {
         Self::over(fake, config, max_size)
     }
 
+    /// With a memory of so many bytes. The others have none: they are about the disk.
+    async fn remembering(memory: u64) -> Self {
+        let fake = Fake::start().await;
+        let config = fake.config();
+        Self::of(fake, &config, settings(ROOMY, memory))
+    }
+
     fn over(fake: Fake, config: config::Upstream, max_size: u64) -> Self {
+        Self::of(fake, &config, settings(max_size, 0))
+    }
+
+    fn of(fake: Fake, config: &config::Upstream, settings: config::Cache) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let records = Arc::new(Double::default());
         let now = Arc::new(Mutex::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_780_000_000)));
         let faulty = Arc::new(Faulty::default());
         let data = Arc::new(DataDir::open_on(dir.path(), Disk::with_faults(faulty.clone())).unwrap());
-        let cache = open(&data, &config, max_size, &records, &now);
-        Self { dir, fake, records, now, faulty, data, cache }
+        let cache = open(&data, config, &settings, &records, &now);
+        Self { dir, fake, records, now, faulty, data, settings, cache }
     }
 
     /// The process ends and another one starts, with these upstreams.
     fn restart(&mut self, config: &config::Upstream, max_size: u64) {
-        self.cache = open(&self.data, config, max_size, &self.records, &self.now);
+        self.settings.max_size = max_size;
+        self.cache = open(&self.data, config, &self.settings, &self.records, &self.now);
+    }
+
+    /// The same stock under other settings: this patience.
+    fn patient(&self, patience: Duration) -> Cache {
+        let Inner { stock, upstream, .. } = &*self.cache.inner;
+        Cache::new(stock.clone(), &self.settings, patience, upstream.clone())
+    }
+
+    /// Waits until a target was asked for so often, and nothing is under way.
+    async fn settled(&self, target: &str, count: usize) {
+        until(|| self.fake.count(target) >= count && self.cache.load().fills == 0).await;
+        assert_eq!(self.fake.count(target), count);
+    }
+
+    /// Removes what is kept for this question.
+    fn purge(&self, ask: &ModuleAsk) {
+        let place = Asset::Module("example.com/m".parse().unwrap(), ask.clone()).place();
+        for key in [place.file, place.memo].into_iter().flatten() {
+            self.cache.inner.stock.shelf.index.remove(&key).unwrap();
+        }
     }
 
     fn pass(&self, time: Duration) {
@@ -89,7 +127,7 @@ impl World {
     }
 
     async fn ask(&self, ask: &ModuleAsk) -> Result<Resolved, CacheError> {
-        self.cache.resolve(&"example.com/m".parse().unwrap(), ask, "test").await
+        self.cache.resolve(&"example.com/m".parse().unwrap(), ask, TEST).await
     }
 
     /// Status and body, or status, code and text.
@@ -114,13 +152,33 @@ impl World {
     }
 }
 
-fn open(data: &Arc<DataDir>, config: &config::Upstream, max_size: u64, records: &Arc<Double>, now: &Arc<Mutex<SystemTime>>) -> Cache {
+fn settings(max_size: u64, memory: u64) -> config::Cache {
+    config::Cache { max_size, memory, fresh: FRESH, stale: STALE, not_found: NOT_FOUND }
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const TEST: Asker<'static> = Asker { principal: "test", anew: false };
+
+fn open(
+    data: &Arc<DataDir>,
+    config: &config::Upstream,
+    settings: &config::Cache,
+    records: &Arc<Double>,
+    now: &Arc<Mutex<SystemTime>>,
+) -> Cache {
     let policy = fake::policy(records.clone());
     let upstream = Arc::new(Upstream::new(config, policy.clone()).unwrap());
     let now = now.clone();
     let clock: Clock = Arc::new(move || *now.lock().unwrap());
-    let settings = config::Cache { max_size, fresh: FRESH, not_found: NOT_FOUND };
-    Cache::open_with(data, &settings, upstream, policy, records.clone(), clock).unwrap()
+    let stock = Stock::open_at(data, settings, policy, records.clone(), clock).unwrap();
+    Cache::new(stock, settings, PATIENCE, upstream)
+}
+
+async fn until(condition: impl Fn() -> bool) {
+    while !condition() {
+        tokio::task::yield_now().await;
+    }
 }
 
 async fn read_or_panic_at_once(resolved: Resolved) -> Result<(CacheStatus, Vec<u8>), CacheError> {

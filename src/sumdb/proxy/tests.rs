@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::cache::{Body, CacheStatus};
+use crate::cache::{Body, CacheStatus, Stock};
 use crate::config;
 use crate::store::DataDir;
 use crate::store::double::Double;
@@ -48,8 +48,10 @@ impl World {
 fn proxy(data: &Arc<DataDir>, config: &config::Upstream, records: &Arc<Double>) -> Proxy {
     let policy = fake::policy(records.clone());
     let upstream = Arc::new(Upstream::new(config, policy.clone()).unwrap());
-    let settings = config::Cache { max_size: 1 << 20, fresh: Duration::from_secs(60), not_found: Duration::from_secs(60) };
-    Proxy::new(Cache::open(data, &settings, upstream, policy, records.clone()).unwrap(), config.sumdb.clone())
+    let (minute, memory) = (Duration::from_secs(60), 1 << 20);
+    let settings = config::Cache { max_size: 1 << 20, memory, fresh: minute, stale: minute, not_found: minute };
+    let stock = Stock::open(data, &settings, policy, records.clone()).unwrap();
+    Proxy::new(Cache::new(stock, &settings, minute, upstream), config.sumdb.clone())
 }
 
 fn lookup() -> SumdbWhat {
