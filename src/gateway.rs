@@ -9,9 +9,9 @@ use crate::access::{Access, AuthError, BaseAccess, Principal};
 use crate::cache::{Absence, Asker, Body, Cache, CacheError, CacheStatus, Resolved};
 use crate::config::Config;
 use crate::egress::{Denied, Policy, miss_text};
-use crate::hosted::{Hosted, PublishRefusal, Published, Publisher, Read, Upload, UploadError, View};
+use crate::hosted::{Hosted, PublishRefusal, Publisher, Read, Upload, UploadError, View};
 use crate::module::{ModulePath, OwnerName, Version};
-use crate::observe::audit::Audit;
+use crate::observe::audit::{Actor, Audit};
 use crate::protocol::{Base, ModuleAsk, SumdbAsk, SumdbWhat};
 use crate::store::{Delete, StoreError, Stores};
 use crate::sumdb::proxy::{Proxy, ProxyError};
@@ -36,6 +36,15 @@ pub struct How {
     pub head: bool,
     /// What is remembered of lists, branches and absences does not do.
     pub no_cache: bool,
+}
+
+/// Who asks, and in which request.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// What they may do follows from this.
+    pub who: Principal,
+    /// As they stand in logs, records and the audit trail.
+    pub actor: Actor,
 }
 
 /// Every way in which a well-formed request is not answered. `http/response.rs` gives each its status.
@@ -215,33 +224,30 @@ impl Gateway {
     pub async fn publish(
         &self,
         owner: Option<&OwnerName>,
-        who: &Principal,
+        caller: &Caller,
         content_type: Option<&str>,
         body: &mut dyn Upload,
     ) -> Result<String, Refusal> {
+        let Caller { who, actor } = caller;
         // A name that no owner can have answers like one that no owner has.
         let may = owner.map_or_else(|| at_no_owner(who, BaseAccess::Forbidden), |owner| self.access.publish(who, owner));
         allow(may, "you may not publish here: it takes an owner of the settings, and its member or a token with the scope publish")?;
         let Some(owner) = owner else { return Err(no_owner()) };
-        let publisher = Publisher { name: who.text().to_owned(), may_read: self.access.may_read(who, owner) };
+        let publisher = Publisher { actor: actor.clone(), may_read: self.access.may_read(who, owner) };
         let published = self.hosted.publish(owner, &publisher, content_type, body).await?;
-        let Published { path, version, h1, .. } = &published;
         // Should the path be public again one day: what was said of it before was said of another module.
-        self.cache.forget(path).await;
-        tracing::info!(%owner, %path, %version, %h1, by = who.text(), claimed = published.claimed, "published");
+        self.cache.forget(&published.path).await;
         Ok(published.text())
     }
 
     /// Deletes a hosted version.
-    pub async fn delete(&self, owner: Option<&OwnerName>, path: &ModulePath, version: &Version, who: &Principal) -> Result<(), Refusal> {
+    pub async fn delete(&self, owner: Option<&OwnerName>, path: &ModulePath, version: &Version, caller: &Caller) -> Result<(), Refusal> {
+        let Caller { who, actor } = caller;
         let may = owner.map_or_else(|| at_no_owner(who, BaseAccess::Hidden), |owner| self.access.delete(who, owner));
         allow(may, "you may not delete here: it takes a member of the owner, or a token with the scope delete")?;
         let Some(owner) = owner else { return Err(no_owner()) };
-        match self.hosted.delete(owner, path, version, who.text()).await? {
-            Delete::Deleted { last, .. } => {
-                tracing::info!(%owner, %path, %version, by = who.text(), last, "deleted");
-                Ok(())
-            }
+        match self.hosted.delete(owner, path, version, actor).await? {
+            Delete::Deleted { .. } => Ok(()),
             Delete::Absent => Err(Refusal::Absent(format!("owner {owner} has no {path} {version}"))),
         }
     }

@@ -22,6 +22,8 @@ pub mod media {
     pub const ZIP: &str = "application/zip";
     /// Tiles.
     pub const BYTES: &str = "application/octet-stream";
+    /// Backups.
+    pub const TAR: &str = "application/x-tar";
 }
 
 /// What the path is relative to.

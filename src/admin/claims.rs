@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{OPERATOR, OperationError, Operations, rfc3339};
+use super::{OperationError, Operations, rfc3339};
 use crate::module::ModulePath;
+use crate::observe::audit::{Actor, Event};
 use crate::store::Release;
 
 /// A claimed host, or a tombstone.
@@ -58,7 +59,7 @@ impl Operations {
     }
 
     /// Gives up a claimed host, or a tombstone. A name that is both is first a host.
-    pub(super) async fn release(&self, ask: ReleaseAsk) -> Result<Released, OperationError> {
+    pub(super) async fn release(&self, ask: ReleaseAsk, actor: &Actor) -> Result<Released, OperationError> {
         let host = ask.name.to_ascii_lowercase();
         let index = self.stores.records.hosted_index().await?;
         if index.claims.contains_key(&host) {
@@ -73,16 +74,20 @@ impl Operations {
                      add a pattern to private.patterns first, or use --force"
                 )));
             }
-            return match self.stores.records.release_host(&host, OPERATOR).await? {
+            return match self.stores.records.release_host(&host, &actor.by).await? {
                 Release::Released(_) => {
+                    self.audit.record_durably(actor, &[Event::ClaimReleased { name: host.clone() }]).await;
                     Ok(Released { text: format!("{host} is not claimed any more, and publishing does not claim it again") })
                 }
                 Release::Absent | Release::Hosted => Err(OperationError::Absent(format!("{host} is not claimed"))),
             };
         }
         let path: ModulePath = ask.name.parse().map_err(|e| OperationError::Bad(format!("{e}")))?;
-        match self.stores.records.release_path(&path, OPERATOR).await? {
-            Release::Released(_) => Ok(Released { text: format!("{path} is given up: anyone who may publish it can have it") }),
+        match self.stores.records.release_path(&path, &actor.by).await? {
+            Release::Released(_) => {
+                self.audit.record_durably(actor, &[Event::ClaimReleased { name: path.to_string() }]).await;
+                Ok(Released { text: format!("{path} is given up: anyone who may publish it can have it") })
+            }
             Release::Absent => {
                 Err(OperationError::Absent(format!("{path} is neither a claimed host nor a deleted module; see `modgate claim list`")))
             }

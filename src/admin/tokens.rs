@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{OperationError, Operations, rfc3339};
+use crate::observe::audit::{Actor, Event};
 use crate::store::{Scope, TokenRecord};
 
 /// `token-create`
@@ -63,7 +64,7 @@ pub struct TokenRevoke {
 }
 
 impl Operations {
-    pub(super) async fn token_create(&self, ask: TokenAsk) -> Result<TokenMade, OperationError> {
+    pub(super) async fn token_create(&self, ask: TokenAsk, actor: &Actor) -> Result<TokenMade, OperationError> {
         let bad = |text: String| Err(OperationError::Bad(text));
         let mut scopes = Vec::new();
         for text in &ask.scopes {
@@ -83,9 +84,25 @@ impl Operations {
         let (record, token) = crate::access::new_token(&ask.name, scopes, owners, ask.expires_in_s.map(Duration::from_secs))
             .map_err(|e| OperationError::Bad(e.to_string()))?;
         let line = TokenLine::of(&record);
-        tracing::info!(id = line.id, name = line.name, scopes = line.scopes.join(","), "token made");
         self.stores.records.token_put(record).await?;
+        let made = Event::TokenMade {
+            id: line.id.clone(),
+            name: line.name.clone(),
+            scopes: line.scopes.clone(),
+            owners: line.owners.clone(),
+            expires: line.expires.clone(),
+        };
+        self.audit.record_durably(actor, &[made]).await;
         Ok(TokenMade { id: line.id, name: line.name, token, scopes: line.scopes, owners: line.owners, expires: line.expires })
+    }
+
+    pub(super) async fn token_revoke(&self, ask: TokenRevoke, actor: &Actor) -> Result<(), OperationError> {
+        let TokenRevoke { id } = ask;
+        if !self.stores.records.token_revoke(&id).await? {
+            return Err(OperationError::Absent(format!("there is no token {id}; `modgate token list` shows them")));
+        }
+        self.audit.record_durably(actor, &[Event::TokenRevoked { id }]).await;
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::{OperationError, Operations};
+use crate::observe::audit::{Actor, Event};
 use crate::store::StoreError;
 
 /// Something that is not as it was written.
@@ -16,6 +17,12 @@ pub struct FindingLine {
     pub path: String,
     /// What is wrong, for people.
     pub text: String,
+}
+
+impl FindingLine {
+    fn event(&self) -> Event {
+        Event::Integrity { kind: self.kind.clone(), path: self.path.clone(), text: self.text.clone() }
+    }
 }
 
 /// What `verify` found.
@@ -30,7 +37,7 @@ pub struct Verified {
 }
 
 impl Operations {
-    pub(super) async fn verify(&self) -> Result<Verified, OperationError> {
+    pub(super) async fn verify(&self, actor: &Actor) -> Result<Verified, OperationError> {
         let hosted = self.stores.verify.verify().await?;
         let cache = self.cache.clone();
         let cached = tokio::task::spawn_blocking(move || cache.verify()).await;
@@ -45,7 +52,12 @@ impl Operations {
             path: finding.file.clone(),
             text: finding.text.clone(),
         });
-        Ok(Verified { findings: of_hosted.chain(of_cached).collect(), hosted: hosted.hosted, cached: cached.good })
+        let verified = Verified { findings: of_hosted.chain(of_cached).collect(), hosted: hosted.hosted, cached: cached.good };
+        let findings = &verified.findings;
+        let mut events: Vec<Event> = findings.iter().map(FindingLine::event).collect();
+        events.push(Event::Verify { hosted: verified.hosted, cached: verified.cached, findings: findings.len() as u64 });
+        self.audit.record_durably(actor, &events).await;
+        Ok(verified)
     }
 
     /// What `check` warns of beyond the settings.

@@ -145,7 +145,7 @@ impl Inner {
 
     /// One hop, with a permit of its own.
     async fn ask(&self, hop: &Hop, asset: &Asset, principal: &str) -> Result<Reply, UpstreamError> {
-        let permit = |path| self.stock.policy.permit(path, principal);
+        let permit = |path| self.stock.gate.permit(path, principal);
         match asset {
             Asset::Module(path, ask) => self.upstream.fetch(hop, Target::Module(&permit(path).await?, ask), principal).await,
             Asset::Sumdb(name, SumdbWhat::Lookup(path, version)) => {

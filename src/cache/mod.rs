@@ -37,14 +37,14 @@ pub use answer::{Absence, CacheError, CacheStatus, Cached, Resolved};
 pub use body::Body;
 pub use index::Usage;
 pub use memory::MemoryUsage;
-pub use queue::Load;
 pub use renew::Renewed;
 pub use verify::{Finding, Verified};
 
 use crate::config;
-use crate::egress::Policy;
+use crate::egress::Gate;
 use crate::module::ModulePath;
 use crate::module::version::escape_query;
+use crate::observe::metrics::FillMetrics;
 use crate::protocol::ModuleAsk;
 use crate::store::{DataDir, Records};
 use crate::upstream::{self, Upstream};
@@ -80,7 +80,7 @@ pub struct Stock {
     _data: Arc<DataDir>,
     shelf: Arc<Shelf>,
     memory: Arc<Memory>,
-    policy: Arc<Policy>,
+    gate: Arc<Gate>,
     records: Arc<dyn Records>,
     flights: Arc<Flights>,
     queue: Arc<Queue>,
@@ -96,15 +96,22 @@ impl Stock {
     /// # Errors
     ///
     /// [`OpenError`].
-    pub fn open(data: &Arc<DataDir>, config: &config::Cache, policy: Arc<Policy>, records: Arc<dyn Records>) -> Result<Self, OpenError> {
-        Self::open_at(data, config, policy, records, Arc::new(SystemTime::now))
+    pub fn open(
+        data: &Arc<DataDir>,
+        config: &config::Cache,
+        gate: Arc<Gate>,
+        records: Arc<dyn Records>,
+        metrics: FillMetrics,
+    ) -> Result<Self, OpenError> {
+        Self::open_at(data, config, gate, records, metrics, Arc::new(SystemTime::now))
     }
 
     fn open_at(
         data: &Arc<DataDir>,
         config: &config::Cache,
-        policy: Arc<Policy>,
+        gate: Arc<Gate>,
         records: Arc<dyn Records>,
+        metrics: FillMetrics,
         clock: Clock,
     ) -> Result<Self, OpenError> {
         let shelf = Shelf::open(&data.cache(), &data.tmp().join(TMP_DIR), data.disk().clone(), config.max_size)
@@ -113,10 +120,10 @@ impl Stock {
             _data: data.clone(),
             shelf: Arc::new(shelf),
             memory: Arc::new(Memory::new(config.memory)),
-            policy,
+            gate,
             records,
             flights: Arc::default(),
-            queue: Arc::new(Queue::new(queue::TRANSFERS_MAX)),
+            queue: Arc::new(Queue::new(queue::TRANSFERS_MAX, metrics)),
             failing: Arc::default(),
             clock,
         })
@@ -183,8 +190,9 @@ pub struct Asker<'a> {
 }
 
 impl Cache {
-    /// The stock under these settings. A fill goes on by the way upstream that it began with. `patience`: how long a fill may
-    /// wait for its turn. The bounds on disk and memory are the stock's.
+    /// The stock under these settings. A fill goes on by the way upstream that it began with; whether it may make another attempt
+    /// is for the stock's gate to say. `patience`: how long a fill may wait for its turn. The bounds on disk and memory are the
+    /// stock's.
     pub fn new(stock: Stock, config: &config::Cache, patience: Duration, upstream: Arc<Upstream>) -> Self {
         let terms = Terms { fresh: config.fresh, stale: config.stale, not_found: config.not_found };
         Self { inner: Arc::new(Inner { stock, upstream, terms, patience }) }
@@ -242,11 +250,6 @@ impl Cache {
     /// How much of it is in memory.
     pub fn memory_usage(&self) -> MemoryUsage {
         self.inner.stock.memory.usage()
-    }
-
-    /// What is under way.
-    pub fn load(&self) -> Load {
-        self.inner.stock.queue.load()
     }
 
     /// Re-reads everything that is kept. What is not as it was written is set aside, and found. Blocks on the disk.

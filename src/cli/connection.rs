@@ -1,6 +1,7 @@
 //! How a command reaches what it asks about: the server behind `admin.sock`, one named by `--server`, or,
 //! where none answers, the store itself.
 
+use std::io::{self, Read, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,10 +12,13 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::{Global, UsageError};
-use crate::admin::{OperationError, Operations, SOCKET_FILE};
+use crate::admin::{Foundation, OPERATOR, OperationError, Operations, SOCKET_FILE};
+use crate::observe::audit::Actor;
 
 /// Longest answer that is read, bytes: a page of the ledger is far below.
 const ANSWER_MAX: u64 = 64 << 20;
+/// Longest head of an answer, bytes.
+const HEAD_MAX: u64 = 64 << 10;
 /// How long a server may take to be reached. Answers have no bound: `verify` re-hashes everything.
 const CONNECT: Duration = Duration::from_secs(5);
 
@@ -52,14 +56,15 @@ impl Connection {
             // Made here it would belong to whoever asks, and the server might not be able to write to it.
             bail!("{} is no data directory yet: `modgate serve` makes it; --data-dir or --config names another", config.data_dir.display());
         }
-        Ok(Self::Local(Box::new(Operations::open(config).await?)))
+        let (_, operations) = Foundation::open(config).await?;
+        Ok(Self::Local(Box::new(operations)))
     }
 
     /// Asks one thing. The error is the server's own words.
     pub async fn call<T: DeserializeOwned>(&self, command: &str, args: &impl Serialize) -> anyhow::Result<T> {
         let args = serde_json::to_value(args)?;
         let answer = match self {
-            Self::Local(operations) => match operations.call(command, args).await {
+            Self::Local(operations) => match operations.call(command, args, &Actor::local(OPERATOR)).await {
                 Err(OperationError::Bad(text)) => return Err(UsageError(text).into()),
                 done => done?,
             },
@@ -71,6 +76,54 @@ impl Connection {
         };
         Ok(serde_json::from_value(answer)?)
     }
+}
+
+impl Connection {
+    /// Asks a running server for something long, to be read as it comes. Blocks.
+    pub fn stream(&self, command: &str) -> anyhow::Result<Box<dyn Read>> {
+        match self {
+            Self::Local(_) => bail!("no server answers"),
+            Self::Socket(path) => {
+                let stream = std::os::unix::net::UnixStream::connect(path).with_context(|| format!("{}", path.display()))?;
+                streamed(stream, "localhost", None, command)
+            }
+            Self::Remote { authority, token } => {
+                let stream = std::net::TcpStream::connect(authority).with_context(|| format!("cannot connect to {authority}"))?;
+                streamed(stream, authority, Some(token), command)
+            }
+        }
+    }
+}
+
+/// One HTTP/1.0 exchange: the answer ends with the connection.
+fn streamed(mut stream: impl Read + Write + 'static, authority: &str, token: Option<&str>, command: &str) -> anyhow::Result<Box<dyn Read>> {
+    stream.write_all(request("HTTP/1.0", authority, token, command, "null").as_bytes())?;
+    let mut start = Vec::new();
+    loop {
+        let mut chunk = [0; 4096];
+        let n = stream.read(&mut chunk)?;
+        start.extend_from_slice(&chunk[..n]);
+        match split(&start) {
+            Some((200, body)) => return Ok(Box::new(Read::chain(io::Cursor::new(body.to_vec()), stream))),
+            Some((_, body)) => {
+                let mut text = body.to_vec();
+                stream.take(ANSWER_MAX).read_to_end(&mut text)?;
+                bail!(String::from_utf8_lossy(&text).trim_end().to_owned());
+            }
+            None if n == 0 || start.len() as u64 > HEAD_MAX => bail!("the server's answer is not HTTP"),
+            None => {}
+        }
+    }
+}
+
+/// A command as a request.
+fn request(version: &str, authority: &str, token: Option<&str>, command: &str, body: &str) -> String {
+    let authorization = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
+    format!(
+        "POST /admin/{command} {version}\r\nHost: {authority}\r\n{authorization}Content-Type: application/json\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 /// host:port of `--server`, if it is given.
@@ -108,15 +161,7 @@ async fn exchange(
     command: &str,
     args: &serde_json::Value,
 ) -> anyhow::Result<serde_json::Value> {
-    let body = serde_json::to_vec(args)?;
-    let authorization = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
-    let head = format!(
-        "POST /admin/{command} HTTP/1.1\r\nHost: {authority}\r\n{authorization}Content-Type: application/json\r\n\
-         Content-Length: {}\r\nConnection: close\r\n\r\n",
-        body.len()
-    );
-    stream.write_all(head.as_bytes()).await?;
-    stream.write_all(&body).await?;
+    stream.write_all(request("HTTP/1.1", authority, token, command, &serde_json::to_string(args)?).as_bytes()).await?;
     let mut answer = Vec::new();
     stream.take(ANSWER_MAX).read_to_end(&mut answer).await?;
     let (status, body) = split(&answer).context("the server's answer is not HTTP")?;

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Environment, Flags, Loaded};
 
+pub mod backup;
 pub mod check;
 pub mod claim;
 pub mod config;
@@ -73,6 +74,10 @@ enum Command {
     Password,
     /// Re-hash everything that is kept
     Verify(verify::Options),
+    /// Write all that cannot be made anew into one archive, while serving
+    Backup(backup::Options),
+    /// Put such an archive into a data directory that is empty
+    Restore(backup::Options),
     /// Succeed if the server answers and its storage is writable
     Healthcheck,
 }
@@ -110,28 +115,30 @@ pub fn run() -> ExitCode {
 
 fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
     let global = &cli.global;
-    if global.server.is_some() && matches!(cli.command, Command::Serve(_) | Command::Config(_) | Command::Password) {
+    if global.server.is_some() && matches!(cli.command, Command::Serve(_) | Command::Config(_) | Command::Password | Command::Restore(_)) {
         return Err(UsageError("this command works on this machine alone: leave --server out".to_owned()).into());
     }
     match &cli.command {
         Command::Serve(options) => serve::run(global, options),
         Command::Check => check::run(global),
         Command::Config(options) => config::run(global, options),
-        Command::Explain(options) => connected(global, async |server| explain::run(server, options).await),
-        Command::Egress(options) => connected(global, async |server| egress::run(server, options).await),
-        Command::Claim(command) => connected(global, async |server| claim::run(server, command).await),
-        Command::Token(command) => connected(global, async |server| token::run(server, command).await),
+        Command::Explain(options) => connected(global, async |server| explain::run(&server, options).await),
+        Command::Egress(options) => connected(global, async |server| egress::run(&server, options).await),
+        Command::Claim(command) => connected(global, async |server| claim::run(&server, command).await),
+        Command::Token(command) => connected(global, async |server| token::run(&server, command).await),
         Command::Password => password::run(),
-        Command::Verify(options) => connected(global, async |server| verify::run(server, options).await),
+        Command::Verify(options) => connected(global, async |server| verify::run(&server, options).await),
+        Command::Backup(options) => connected(global, async |server| backup::take(server, options).await),
+        Command::Restore(options) => backup::put(global, options),
         Command::Healthcheck => healthcheck::run(global),
     }
 }
 
 /// Runs a command against the server that answers, or against the store itself.
-fn connected(global: &Global, command: impl AsyncFnOnce(&connection::Connection) -> anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
+fn connected(global: &Global, command: impl AsyncFnOnce(connection::Connection) -> anyhow::Result<ExitCode>) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let connection = connection::Connection::open(global).await?;
-        command(&connection).await
+        command(connection).await
     })
 }

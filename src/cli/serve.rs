@@ -12,10 +12,9 @@ use tokio::sync::watch;
 
 use super::{Global, out, samples};
 use crate::access::{self, ADMIN_TOKEN_FILE};
-use crate::admin::{Operations, SOCKET_FILE};
+use crate::admin::{Foundation, Operations, SOCKET_FILE};
 use crate::config::{Config, Tls};
-use crate::gateway::Gateway;
-use crate::http::front::Front;
+use crate::http::front::{Front, House};
 use crate::http::paste::{self, Reached, Trust};
 use crate::http::{Drained, Server, local_ca, tls::Certificates};
 use crate::observe::logs;
@@ -51,7 +50,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     // Signals are caught before anything that they could cut in half.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let operations = Arc::new(Operations::open(config).await?);
+    let (_foundation, operations) = Foundation::open(config).await?;
     let config = operations.config.clone();
     let new_token = access::ensure_admin_token(&config.data_dir, &*operations.stores.records).await?;
     let (stop, stopping) = watch::channel(false);
@@ -65,13 +64,6 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     };
     let bound = server.bind(&config.limits)?;
     let reached = Reached::new(&config, bound.addresses());
-    let front = Front {
-        gateway: gateway(&operations, &reached),
-        operations: operations.clone(),
-        reached: reached.clone(),
-        log_access: config.log.access,
-        draining: stopping.clone(),
-    };
     warn_of(&operations).await;
     greet(&operations, &reached, trust.as_ref(), new_token.as_deref()).await?;
     tracing::info!(
@@ -82,7 +74,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         https = reached.https,
         "serving"
     );
-    let serving = tokio::spawn(bound.run(Arc::new(front), stopping, config.server.drain));
+    let front = Arc::new(Front::new(House::new(operations, reached, stopping.clone())));
+    let serving = tokio::spawn(bound.run(front, stopping, config.server.drain));
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
@@ -95,12 +88,6 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         Drained::Cut => tracing::warn!("requests were cut: they had not ended within server.drain"),
     }
     Ok(())
-}
-
-fn gateway(operations: &Operations, reached: &Reached) -> Gateway {
-    let Operations { config, stores, policy, access, cache, audit, .. } = operations;
-    let https = reached.netrc_machine().map(str::to_owned);
-    Gateway::new(config, stores.clone(), access.clone(), policy.clone(), cache.clone(), audit.clone(), https)
 }
 
 /// What the HTTPS listeners need, and what clients need for them.

@@ -14,10 +14,16 @@ pub struct Options {
     /// One JSON object
     #[arg(long)]
     json: bool,
+    /// First make the index anew from the records; readers wait meanwhile
+    #[arg(long)]
+    rebuild: bool,
 }
 
 /// Prints a line a finding, then the counts; fails if there was any.
 pub async fn run(server: &Connection, options: &Options) -> anyhow::Result<ExitCode> {
+    if options.rebuild {
+        let () = server.call("rebuild", &()).await?;
+    }
     let verified: Verified = server.call("verify", &()).await?;
     if options.json {
         out::print_json(&verified)?;

@@ -1,7 +1,7 @@
 //! What may leave (the product's first promise: nothing private does).
 //!
-//! [`Policy`] judges a module path by an ordered list of rules, see [`Rule`]; the first that speaks decides. It alone
-//! makes a [`PublicPath`], which is what the way upstream takes: without one nothing is sent. Names are compared without
+//! [`Policy`] judges a module path by an ordered list of rules, see [`Rule`]; the first that speaks decides. [`Gate`] holds the
+//! policy in force and alone makes a [`PublicPath`], which is what the way upstream takes: without one nothing is sent. Names are compared without
 //! regard to case, since hosts that ignore case would leak the twin.
 
 mod explain;
@@ -16,7 +16,7 @@ mod tests;
 mod tree;
 
 pub use explain::{ExplainedClass, Explanation, miss_text};
-pub use permit::{Denied, PublicPath};
+pub use permit::{Denied, Gate, PublicPath};
 pub use policy::Policy;
 pub use publish::{Opening, Shadow};
 pub use rule::{Class, Opened, Place, Rule, Verdict, Where};

@@ -1,5 +1,9 @@
 //! The one way out: a [`PublicPath`], made here and nowhere else, after the ledger holds the path.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
 use super::policy::Policy;
 use super::rule::Verdict;
 use crate::module::ModulePath;
@@ -7,7 +11,7 @@ use crate::store::{Fresh, HostedIndex, StoreError};
 
 /// A module path that may leave, and stands in the egress ledger, durably.
 ///
-/// Only [`Policy::permit`] makes one, from an index that the store vouches for as current. It is good for one attempt:
+/// Only [`Gate::permit`] makes one, by the policy in force and from an index that the store vouches for as current. It is good for one attempt:
 /// every retry, redirect and refresh asks again.
 ///
 /// It cannot be put together elsewhere:
@@ -78,22 +82,55 @@ pub enum Denied {
     Store(#[from] StoreError),
 }
 
-impl Policy {
+/// What lets paths leave, by the policy in force. It lives as long as the process, and the policy in it as long as the settings:
+/// a transfer that began under other settings, and asks here for its next attempt, is judged by those that hold now.
+pub struct Gate {
+    in_force: ArcSwap<Policy>,
+}
+
+impl Gate {
+    /// Opens with `policy` in force.
+    pub fn new(policy: Arc<Policy>) -> Self {
+        Self { in_force: ArcSwap::new(policy) }
+    }
+
+    /// Puts `policy` in force. No permit that is given after this returns rests on the one before.
+    pub fn enforce(&self, policy: Arc<Policy>) {
+        self.in_force.store(policy);
+    }
+
+    /// The policy in force.
+    pub fn policy(&self) -> Arc<Policy> {
+        self.in_force.load_full()
+    }
+
     /// Lets a path leave, for one attempt, or says why not.
     ///
-    /// Judges on a current index; notes the path in the ledger, durably, if it never left before; then judges again,
-    /// because somebody may have published under that name meanwhile. `principal` is for the ledger, as it stands in logs.
-    /// A path that the second judgement stops stays in the ledger without having left: the ledger may say too much, never too little.
+    /// Judges on a current index; notes the path in the ledger, durably, if it never left before; then judges again, because somebody
+    /// may have published under that name meanwhile, or another policy come into force. `principal` is for the ledger, as it stands in
+    /// logs. A path that the second judgement stops stays in the ledger without having left: the ledger may say too much, never too little.
     pub async fn permit(&self, path: &ModulePath, principal: &str) -> Result<PublicPath, Denied> {
-        let before = self.view().await?;
-        let verdict = self.judge(path, before.facts(&*self.records.known()));
+        let policy = self.policy();
+        let before = policy.view().await?;
+        let verdict = policy.judge(path, before.facts(&*policy.records.known()));
         if !verdict.is_public() {
             return Err(Denied::Private(Box::new(verdict)));
         }
-        self.records.ledger_first(path, principal, verdict.rule.name()).await?;
-        let after = self.view().await?;
-        let unchanged = after.index.rev == before.index.rev;
-        let verdict = if unchanged { verdict } else { self.judge(path, after.facts(&*self.records.known())) };
-        PublicPath::new(&after.index, verdict)
+        policy.records.ledger_first(path, principal, verdict.rule.name()).await?;
+        loop {
+            let policy = self.policy();
+            let after = policy.view().await?;
+            let verdict = policy.judge(path, after.facts(&*policy.records.known()));
+            // What is hosted took time to be looked at: the policy that judged must still be in force.
+            if Arc::ptr_eq(&policy, &self.policy()) {
+                return PublicPath::new(&after.index, verdict);
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Gate")
     }
 }

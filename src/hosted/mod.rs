@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
+use tracing::Instrument as _;
 
 pub use publish::Published;
 pub use read::{Answer, Read, View};
@@ -28,14 +29,14 @@ pub use upload::{Upload, UploadError};
 use crate::config::{Config, Owner};
 use crate::egress::Policy;
 use crate::module::{ModulePath, OwnerName, Version};
-use crate::observe::audit::Audit;
+use crate::observe::audit::{Actor, Audit, Event};
 use crate::store::{Delete, StoreError, Stores};
 
 /// Who publishes.
 #[derive(Clone, Debug)]
 pub struct Publisher {
-    /// The principal, as it stands in logs and records.
-    pub name: String,
+    /// Who, as it stands in logs and records, and in which request.
+    pub actor: Actor,
     /// May read what is published under this owner: hashes of what is there are told.
     pub may_read: bool,
 }
@@ -69,12 +70,23 @@ impl Hosted {
     /// Removes a version of this owner, durably. The last version of a path leaves a tombstone: the path stays private
     /// and its owner's. Another owner's version is [`Delete::Absent`], like none.
     ///
-    /// That `by` may delete from this owner was judged by the caller.
+    /// That `actor` may delete from this owner was judged by the caller.
     ///
     /// # Errors
     /// The store's.
-    pub async fn delete(&self, owner: &OwnerName, path: &ModulePath, version: &Version, by: &str) -> Result<Delete, StoreError> {
-        self.stores.records.delete(owner, path, version, by).await
+    pub async fn delete(&self, owner: &OwnerName, path: &ModulePath, version: &Version, actor: &Actor) -> Result<Delete, StoreError> {
+        let (records, audit) = (self.stores.records.clone(), self.audit.clone());
+        let (owner, path, version, actor) = (owner.clone(), path.clone(), version.clone(), actor.clone());
+        // On a task of its own: what is deleted is audited, whoever waits for it.
+        let deleting = async move {
+            let deleted = records.delete(&owner, &path, &version, &actor.by).await?;
+            if let Delete::Deleted { last, .. } = deleted {
+                audit.record_durably(&actor, &[Event::Delete { owner, path, version, last }]).await;
+            }
+            Ok(deleted)
+        };
+        let deleted = tokio::spawn(deleting.in_current_span()).await;
+        deleted.map_err(|stopped| StoreError::Unavailable(Box::new(stopped)))?
     }
 }
 

@@ -75,18 +75,20 @@ impl Hosted {
             go_mod_h1: judged.go_mod_h1,
             zip: zip_id,
             go_mod: BlobId { sha256: Sha256::digest(&judged.go_mod).into(), len: judged.go_mod.len() as u64 },
-            by: by.name.clone(),
+            by: by.actor.by.to_string(),
             shadows: grant.shadows,
             claim: grant.claim,
             needs_claim: grant.needs_claim,
         };
-        // On a task of its own: a client that goes away now must not leave blobs between their put and their record.
-        let committing = commit(self.stores.clone(), new, zip, judged.go_mod, by.may_read).in_current_span();
-        let published = tokio::spawn(committing).await.map_err(stopped)??;
-        if grant.shadows && published.new_path {
-            self.audit.record(&by.name, &Event::Shadowing { owner: owner.clone(), path: published.path.clone() });
-        }
-        Ok(published)
+        let (stores, audit, owner, by) = (self.stores.clone(), self.audit.clone(), owner.clone(), by.clone());
+        // On a task of its own: a client that goes away now must leave neither blobs between their put and their record, nor a
+        // version that the audit trail does not tell of.
+        let committing = async move {
+            let published = commit(stores, new, zip, judged.go_mod, by.may_read).await?;
+            audit.record_durably(&by.actor, &events(owner, &published, grant.shadows)).await;
+            Ok(published)
+        };
+        tokio::spawn(committing.in_current_span()).await.map_err(stopped)?
     }
 
     /// The body, or the form's first file, in a staging file.
@@ -122,6 +124,19 @@ impl Hosted {
             JudgeError::Io(error) => disk_error(error),
         })
     }
+}
+
+/// What the audit trail tells of a publish.
+fn events(owner: OwnerName, published: &Published, shadows: bool) -> Vec<Event> {
+    let Published { path, version, h1, new_path, claimed, .. } = published;
+    let mut events = vec![Event::Publish { owner: owner.clone(), path: path.clone(), version: version.clone(), h1: *h1 }];
+    if let Some(host) = claimed {
+        events.push(Event::ClaimMade { host: host.clone(), owner: owner.clone(), path: path.clone() });
+    }
+    if shadows && *new_path {
+        events.push(Event::Shadowing { owner, path: path.clone() });
+    }
+    events
 }
 
 /// A task that was to do a step ended before it.

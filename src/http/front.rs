@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
@@ -12,26 +13,47 @@ use super::paste::{self, Reached};
 use super::response::{self, Note};
 use super::{BodyError, End, Head, ListenerKind, Reply, RequestBody, Service, Summary};
 use crate::access::Principal;
-use crate::admin::{OPERATOR, OperationError, Operations};
-use crate::gateway::{Gateway, How, Refusal};
+use crate::admin::{BACKUP, OPERATOR, OperationError, Operations};
+use crate::gateway::{Caller, Gateway, How, Refusal};
 use crate::hosted::{Upload, UploadError};
+use crate::observe::audit::Actor;
 use crate::protocol::{self, Base, ModuleAsk, Reject, Request, SumdbWhat};
 
 /// Longest JSON of an operator's command, bytes.
 const COMMAND_MAX: usize = 64 << 10;
 
-/// Everything that requests are answered from.
-pub struct Front {
+/// Everything that requests are answered from, under one set of settings.
+pub struct House {
     /// The use cases.
-    pub gateway: Gateway,
+    gateway: Gateway,
     /// Operations.
-    pub operations: Arc<Operations>,
+    operations: Operations,
     /// Where this gateway is reached.
-    pub reached: Reached,
-    /// Whether requests are logged.
-    pub log_access: bool,
+    reached: Reached,
     /// True once the server drains.
-    pub draining: watch::Receiver<bool>,
+    draining: watch::Receiver<bool>,
+}
+
+/// Takes requests, and answers each from the house that stands when its head has come, to its end.
+pub struct Front {
+    house: ArcSwap<House>,
+}
+
+impl Front {
+    /// Opens `house`.
+    pub fn new(house: House) -> Self {
+        Self { house: ArcSwap::from_pointee(house) }
+    }
+
+    /// The house that stands.
+    pub fn house(&self) -> Arc<House> {
+        self.house.load_full()
+    }
+
+    /// Answers requests from `house` from now on; those that are under way end in the one that they began in.
+    pub fn rebuild(&self, house: House) {
+        self.house.store(Arc::new(house));
+    }
 }
 
 #[async_trait]
@@ -48,7 +70,7 @@ impl Service for Front {
             return response::reject(&Reject::NotFound);
         }
         let kind = kind(&request);
-        let (principal, outcome) = self.request(&head, request, body).await;
+        let (principal, outcome) = self.house().request(&head, request, body).await;
         let mut reply = outcome.unwrap_or_else(|refusal| response::refuse(&refusal));
         let note = reply.note.get_or_insert_with(Note::default);
         note.kind = kind;
@@ -61,7 +83,7 @@ impl Service for Front {
         if let Some(cause) = &note.cause {
             tracing::warn!(request_id = summary.request_id, status = summary.status, path = summary.path, "{cause}");
         }
-        if !self.log_access {
+        if !self.house.load().operations.config.log.access {
             return;
         }
         tracing::info!(
@@ -87,7 +109,25 @@ impl Service for Front {
 
 type Outcome = Result<Reply<Note>, Refusal>;
 
-impl Front {
+impl House {
+    /// What these settings make of requests.
+    pub fn new(operations: Operations, reached: Reached, draining: watch::Receiver<bool>) -> Self {
+        let Operations { config, stores, policy, access, cache, audit, .. } = &operations;
+        let https = reached.netrc_machine().map(str::to_owned);
+        let gateway = Gateway::new(config, stores.clone(), access.clone(), policy.clone(), cache.clone(), audit.clone(), https);
+        Self { gateway, operations, reached, draining }
+    }
+
+    /// Operations.
+    pub fn operations(&self) -> &Operations {
+        &self.operations
+    }
+
+    /// Where this gateway is reached.
+    pub fn reached(&self) -> &Reached {
+        &self.reached
+    }
+
     /// The principal as it stands in the log, and what became of the request.
     async fn request(&self, head: &Head, request: Request, body: &mut dyn RequestBody) -> (String, Outcome) {
         let authorization = authorization(&head.headers);
@@ -97,10 +137,13 @@ impl Front {
         };
         // Whoever reaches the socket is the user whom the server runs as.
         let name = if head.listener == ListenerKind::AdminSocket { OPERATOR } else { who.text() }.to_owned();
-        (name, self.serve(head, request, &who, body).await)
+        let actor =
+            Actor { by: name.as_str().into(), request_id: Some(head.request_id.as_str().into()), peer: head.peer.map(|peer| peer.ip()) };
+        (name, self.serve(head, request, &Caller { who, actor }, body).await)
     }
 
-    async fn serve(&self, head: &Head, request: Request, who: &Principal, body: &mut dyn RequestBody) -> Outcome {
+    async fn serve(&self, head: &Head, request: Request, caller: &Caller, body: &mut dyn RequestBody) -> Outcome {
+        let who = &caller.who;
         match request {
             Request::Home(_) => self.home(who).await,
             Request::Module(base, path, ask) => {
@@ -111,13 +154,13 @@ impl Front {
             Request::Sumdb(base, ask) => self.gateway.sumdb(&base, &ask, who).await.map(response::answer),
             Request::Publish(owner) => {
                 let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-                let published = self.gateway.publish(owner.as_ref(), who, content_type, &mut Adapted(body)).await?;
+                let published = self.gateway.publish(owner.as_ref(), caller, content_type, &mut Adapted(body)).await?;
                 Ok(response::text(201, published))
             }
             Request::Delete(owner, path, version) => {
-                self.gateway.delete(owner.as_ref(), &path, &version, who).await.map(|()| response::no_content())
+                self.gateway.delete(owner.as_ref(), &path, &version, caller).await.map(|()| response::no_content())
             }
-            Request::Admin(command) => self.admin(head, &command, who, body).await,
+            Request::Admin(command) => self.admin(head, &command, caller, body).await,
             Request::Health => Ok(response::text(200, "ok\n".to_owned())),
             Request::Ready => Ok(self.ready().await),
         }
@@ -131,7 +174,8 @@ impl Front {
     }
 
     /// Operations: over the socket for whoever reaches it, over TCP with an admin's credentials.
-    async fn admin(&self, head: &Head, command: &str, who: &Principal, body: &mut dyn RequestBody) -> Outcome {
+    async fn admin(&self, head: &Head, command: &str, caller: &Caller, body: &mut dyn RequestBody) -> Outcome {
+        let who = &caller.who;
         match head.listener {
             ListenerKind::Public { .. } => return Ok(response::reject(&Reject::NotFound)),
             ListenerKind::AdminTcp if who.is_anonymous() => return Err(Refusal::SignIn),
@@ -146,8 +190,14 @@ impl Front {
                 return Err(Refusal::TooLarge(format!("a command's arguments are at most {COMMAND_MAX} bytes")));
             }
         }
+        if command == BACKUP {
+            return Ok(match self.operations.backup(&caller.actor).await {
+                Ok(archive) => response::archive(archive),
+                Err(error) => response::operation(Err(error)),
+            });
+        }
         let outcome = match serde_json::from_slice(&json) {
-            Ok(args) => self.operations.call(command, args).await,
+            Ok(args) => self.operations.call(command, args, &caller.actor).await,
             Err(error) => Err(OperationError::Bad(format!("the arguments are not JSON: {error}"))),
         };
         Ok(response::operation(outcome))

@@ -52,6 +52,11 @@ pub(super) fn text(status: u16, body: String) -> Answered {
     headed(status, media::TEXT, body.into())
 }
 
+/// A backup as it is made.
+pub(super) fn archive(archive: Body) -> Answered {
+    headed(200, media::TAR, archive)
+}
+
 /// 204.
 pub(super) fn no_content() -> Answered {
     headed(204, media::TEXT, bytes::Bytes::new().into())

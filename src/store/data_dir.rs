@@ -28,10 +28,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::durable::{Disk, DurableError};
 
-/// The layout that this program reads and writes.
-pub const FORMAT: u32 = 1;
+/// The layout that this program writes. It reads every one from 1 on: what an upgrade does is told here, and it is done at the
+/// first start.
+///
+/// - 1 to 2: `records/changes.journal` may hold changes that programs of format 1 do not know (a module that moved to another
+///   owner, a host that is public by an operator's word). Nothing that is there is rewritten.
+pub const FORMAT: u32 = 2;
 /// The first version of the program that knows [`FORMAT`].
-const FORMAT_NEEDS: &str = "0.1.0";
+pub(in crate::store) const FORMAT_NEEDS: &str = "0.2.0";
 /// More than a format or lock file ever holds, bytes.
 const SMALL_FILE_MAX: u64 = 4096;
 /// How long a lock that somebody holds is waited for: a process that is just ending, or a child between its fork and
@@ -49,6 +53,8 @@ const LEDGER: &str = "ledger";
 const TMP: &str = "tmp";
 /// Which layout this is.
 const FORMAT_FILE: &str = "format";
+/// Below `tmp/`: a backup that is being unpacked.
+pub(in crate::store) const STAGED_RESTORE: &str = "restore";
 
 /// Why the data cannot be opened; the text is for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -171,11 +177,14 @@ impl DataDir {
         disk.create_dirs(root).map_err(failed)?;
         // Before anything is read: who else is at work here may be changing it.
         let lock = take_lock(root)?;
-        if !judge_format(root)? {
-            refuse_strangers(root)?;
+        let found = judge_format(root)?;
+        if found.is_none() {
+            refuse_strangers(root, None)?;
+        }
+        if found != Some(FORMAT) {
             // Before any folder is made, and therefore staged beside it: a folder of ours that is found without it is a stranger's.
-            let text = serde_json::json!({ "format": FORMAT, "needs": FORMAT_NEEDS });
-            disk.write(root, &root.join(FORMAT_FILE), format!("{text}\n").as_bytes()).map_err(failed)?;
+            // And before anything is written that an older program would not understand.
+            declare(root, &disk, FORMAT, FORMAT_NEEDS).map_err(failed)?;
         }
         for folder in FOLDERS {
             disk.create_dirs(&root.join(folder)).map_err(failed)?;
@@ -186,6 +195,21 @@ impl DataDir {
         let probe = tmp.join("probe");
         disk.write(&tmp, &probe, b"probe\n").and_then(|()| disk.unlink(&probe)).map_err(failed)?;
         Ok(Self { root: root.to_owned(), disk, swept, _lock: lock })
+    }
+
+    /// Takes a directory for something to be put into, or makes it; `None` if it holds a gateway's data already. Other
+    /// processes are kept out.
+    pub(in crate::store) fn claim_empty(root: &Path) -> Result<Option<Empty>, OpenError> {
+        let root = std::path::absolute(root).map_err(|source| OpenError::NotReadable { path: root.to_owned(), source })?;
+        let disk = Disk::default();
+        disk.create_dirs(&root).map_err(|source| failed(&root, source))?;
+        let lock = take_lock(&root)?;
+        if judge_format(&root)?.is_some() {
+            return Ok(None);
+        }
+        refuse_strangers(&root, Some(STAGED_RESTORE))?;
+        disk.create_dirs(&root.join(TMP)).map_err(|source| failed(&root, source))?;
+        Ok(Some(Empty { root, disk, _lock: lock }))
     }
 
     /// The directory itself.
@@ -234,6 +258,28 @@ impl DataDir {
     }
 }
 
+/// A directory that holds nothing yet, ours alone as long as this lives.
+pub(in crate::store) struct Empty {
+    root: PathBuf,
+    disk: Disk,
+    _lock: File,
+}
+
+impl Empty {
+    pub(in crate::store) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(in crate::store) fn tmp(&self) -> PathBuf {
+        self.root.join(TMP)
+    }
+
+    /// Makes it a data directory of this format, durably.
+    pub(in crate::store) fn declare(&self, format: u32, needs: &str) -> Result<(), DurableError> {
+        declare(&self.root, &self.disk, format, needs)
+    }
+}
+
 /// What a failed step at start means to the operator.
 pub(in crate::store) fn failed(dir: &Path, source: DurableError) -> OpenError {
     let dir = dir.to_owned();
@@ -262,28 +308,35 @@ fn take_lock(root: &Path) -> Result<File, OpenError> {
     Ok(file)
 }
 
-/// Whether there is a format file; an error if this program must not touch what it describes.
-fn judge_format(root: &Path) -> Result<bool, OpenError> {
+/// Writes the format file.
+fn declare(root: &Path, disk: &Disk, format: u32, needs: &str) -> Result<(), DurableError> {
+    let text = serde_json::json!({ "format": format, "needs": needs });
+    disk.write(root, &root.join(FORMAT_FILE), format!("{text}\n").as_bytes())
+}
+
+/// The format that the directory is in, if it is in any; an error if this program must not touch it.
+fn judge_format(root: &Path) -> Result<Option<u32>, OpenError> {
     let path = root.join(FORMAT_FILE);
     let text = match read_small(&path) {
         Ok(text) => text,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(OpenError::NotReadable { path, source }),
     };
     let format: Format =
         serde_json::from_str(&text).map_err(|e| OpenError::Corrupt { path, line: None, text: format!("not a format file: {e}") })?;
-    if format.format > u64::from(FORMAT) {
-        return Err(OpenError::NewerFormat { dir: root.to_owned(), found: format.format, needs: format.needs });
+    match u32::try_from(format.format) {
+        Ok(known @ 1..=FORMAT) => Ok(Some(known)),
+        _ => Err(OpenError::NewerFormat { dir: root.to_owned(), found: format.format, needs: format.needs }),
     }
-    Ok(true)
 }
 
-/// Somebody's home directory may have a `tmp` folder too, and it would be emptied.
-fn refuse_strangers(root: &Path) -> Result<(), OpenError> {
+/// Somebody's home directory may have a `tmp` folder too, and it would be emptied. `but`: what may be in `tmp/`.
+fn refuse_strangers(root: &Path, but: Option<&str>) -> Result<(), OpenError> {
     for folder in FOLDERS {
         let path = root.join(folder);
+        let but = but.filter(|_| folder == TMP);
         let holds_any = match fs::read_dir(&path) {
-            Ok(mut entries) => entries.next().is_some(),
+            Ok(mut entries) => entries.any(|entry| entry.map_or(true, |entry| but.is_none_or(|but| entry.file_name() != but))),
             Err(e) if e.kind() == io::ErrorKind::NotFound => false,
             Err(source) => return Err(OpenError::NotReadable { path, source }),
         };

@@ -18,15 +18,18 @@ use serde::{Deserialize, Serialize};
 use crate::durable::DurableError;
 use crate::module::{H1, ModulePath, OwnerName, Version};
 
+pub mod backup;
 mod data_dir;
 #[cfg(test)]
 pub(crate) mod double;
 mod embedded;
 mod hex;
+mod restore;
 
 pub use data_dir::{DataDir, FORMAT, OpenError};
 pub use embedded::{Embedded, HealReport};
 pub(crate) use hex::hex;
+pub use restore::{RestoreError, Restored, restore};
 
 /// A point in the history of the record store: every change makes a higher one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
@@ -453,6 +456,16 @@ pub trait Verify: Send + Sync + 'static {
     /// Reads every hosted blob again and holds it against its record, and the records against what is served. What is being published or
     /// deleted meanwhile is no finding. Changes nothing.
     async fn verify(&self) -> Result<Verified, StoreError>;
+    /// Makes everything anew that is made from the records, while readers wait. What the records lost since is an error, and nothing
+    /// is changed then.
+    async fn rebuild(&self) -> Result<(), StoreError>;
+}
+
+/// Copies everything hosted, while serving.
+#[async_trait]
+pub trait Backup: Send + Sync + 'static {
+    /// What there is at this moment, to be written somewhere. Commits wait while it is listed, not while it is copied.
+    async fn snapshot(&self) -> Result<backup::Snapshot, StoreError>;
 }
 
 /// The stores, bundled; what main passes in.
@@ -464,6 +477,8 @@ pub struct Stores {
     pub blobs: Arc<dyn Blobs>,
     /// Verification of both.
     pub verify: Arc<dyn Verify>,
+    /// Copies of both.
+    pub backup: Arc<dyn Backup>,
 }
 
 /// The time in seconds since 1970.

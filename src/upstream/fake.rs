@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use url::Url;
 
 use crate::config::{self, Config, Hop};
-use crate::egress::Policy;
+use crate::egress::{Gate, Policy};
 use crate::store::double::Double;
 
 /// One request as it arrived.
@@ -127,10 +127,10 @@ pub(crate) fn config(goproxy: Vec<Hop>) -> config::Upstream {
     }
 }
 
-/// A policy that lets out what is not hosted in `records` and not below corp.example.com.
-pub(crate) fn policy(records: Arc<Double>) -> Arc<Policy> {
+/// A gate that lets out what is not hosted in `records` and not below corp.example.com.
+pub(crate) fn gate(records: Arc<Double>) -> Arc<Gate> {
     let config = Config::from_toml("[private]\npatterns = [\"corp.example.com\"]\n").unwrap();
-    Arc::new(Policy::new(&config, records))
+    Arc::new(Gate::new(Arc::new(Policy::new(&config, records))))
 }
 
 async fn converse(mut stream: TcpStream, shared: Arc<Shared>) {

@@ -23,7 +23,7 @@ use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap
 use url::Url;
 
 use crate::config::{self, Hop};
-use crate::egress::{Denied, Policy, PublicPath};
+use crate::egress::{Denied, Gate, PublicPath};
 use crate::module::{ModulePath, Version};
 use crate::protocol::ModuleAsk;
 
@@ -180,7 +180,7 @@ impl Incoming {
 pub struct Upstream {
     hops: Vec<Hop>,
     clients: Clients,
-    policy: Arc<Policy>,
+    gate: Arc<Gate>,
     head_timeout: Duration,
     stall: Duration,
 }
@@ -192,11 +192,11 @@ impl Upstream {
     /// # Errors
     ///
     /// [`SetupError`].
-    pub fn new(config: &config::Upstream, policy: Arc<Policy>) -> Result<Self, SetupError> {
-        Self::by(config, policy, Way::Environment)
+    pub fn new(config: &config::Upstream, gate: Arc<Gate>) -> Result<Self, SetupError> {
+        Self::by(config, gate, Way::Environment)
     }
 
-    fn by(config: &config::Upstream, policy: Arc<Policy>, way: Way) -> Result<Self, SetupError> {
+    fn by(config: &config::Upstream, gate: Arc<Gate>, way: Way) -> Result<Self, SetupError> {
         if let Some(hop) = config.goproxy.iter().find(|hop| !matches!(hop.url.scheme(), "http" | "https")) {
             return Err(SetupError::Scheme(public_name(&hop.url)));
         }
@@ -204,7 +204,7 @@ impl Upstream {
         Ok(Self {
             hops: config.goproxy.clone(),
             clients: Clients::new(config.connect_timeout, https, way)?,
-            policy,
+            gate,
             // Connecting counts into the time to the head, and may take its own time.
             head_timeout: config.connect_timeout.max(config.stall_timeout),
             stall: config.stall_timeout,
@@ -285,7 +285,7 @@ impl Upstream {
 
     async fn permit(&self, target: Target<'_>, principal: &str) -> Result<(), Denied> {
         match target.path() {
-            Some(path) => self.policy.permit(path, principal).await.map(drop),
+            Some(path) => self.gate.permit(path, principal).await.map(drop),
             None => Ok(()),
         }
     }

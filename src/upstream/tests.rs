@@ -8,11 +8,11 @@ fn path() -> ModulePath {
 }
 
 fn upstream(config: &config::Upstream) -> Upstream {
-    Upstream::by(config, fake::policy(Arc::default()), Way::Environment).unwrap()
+    Upstream::by(config, fake::gate(Arc::default()), Way::Environment).unwrap()
 }
 
 async fn ask(upstream: &Upstream, ask: ModuleAsk) -> Result<Reply, UpstreamError> {
-    let public = upstream.policy.permit(&path(), "test").await.unwrap();
+    let public = upstream.gate.permit(&path(), "test").await.unwrap();
     let hop = upstream.hops[0].clone();
     upstream.fetch(&hop, Target::Module(&public, &ask), "test").await
 }
@@ -53,7 +53,7 @@ async fn names_are_escaped_as_the_go_command_does() {
     let mut config = fake.config();
     config.goproxy[0].url = fake.url.join("/base").unwrap();
     let upstream = upstream(&config);
-    let public = upstream.policy.permit(&"example.com/Up/m".parse().unwrap(), "test").await.unwrap();
+    let public = upstream.gate.permit(&"example.com/Up/m".parse().unwrap(), "test").await.unwrap();
     let version: Version = "v1.0.0-RC1+incompatible".parse().unwrap();
     let asks = [ModuleAsk::Latest, ModuleAsk::Mod(version.clone()), ModuleAsk::Query("Dev#%2e x".into())];
     for ask in &asks {
@@ -207,7 +207,7 @@ fn https_upstreams_redirect_to_https_only() {
 async fn a_proxy_is_used_but_for_loopback_and_its_redirects_are_judged() {
     let proxy = Fake::start().await;
     let config = fake::config(vec![Hop { url: "http://upstream.example".parse().unwrap(), any_error: false }]);
-    let upstream = Upstream::by(&config, fake::policy(Arc::default()), Way::Proxy(proxy.url.clone())).unwrap();
+    let upstream = Upstream::by(&config, fake::gate(Arc::default()), Way::Proxy(proxy.url.clone())).unwrap();
     let at = |target: &str| format!("http://upstream.example{target}");
     proxy.set(&at(LIST), Act::ok("text/plain", "by proxy"));
     assert_eq!(body(ask(&upstream, ModuleAsk::List).await).await.unwrap(), b"by proxy");
@@ -248,7 +248,7 @@ fn tls_server(name: &str) -> (Url, rustls::pki_types::CertificateDer<'static>, S
 async fn http_2_is_spoken_where_it_is_offered() {
     let (url, cert, serving) = tls_server("localhost");
     let upstream =
-        Upstream::by(&fake::config(vec![Hop { url, any_error: false }]), fake::policy(Arc::default()), Way::Trusting(cert)).unwrap();
+        Upstream::by(&fake::config(vec![Hop { url, any_error: false }]), fake::gate(Arc::default()), Way::Trusting(cert)).unwrap();
     assert!(ask(&upstream, ModuleAsk::List).await.is_err());
     assert_eq!(serving.join().unwrap(), Some((b"h2".to_vec(), b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec())));
 }
@@ -257,7 +257,7 @@ async fn http_2_is_spoken_where_it_is_offered() {
 async fn a_certificate_for_another_name_is_a_failure() {
     let (url, cert, serving) = tls_server("elsewhere.example");
     let upstream =
-        Upstream::by(&fake::config(vec![Hop { url, any_error: false }]), fake::policy(Arc::default()), Way::Trusting(cert)).unwrap();
+        Upstream::by(&fake::config(vec![Hop { url, any_error: false }]), fake::gate(Arc::default()), Way::Trusting(cert)).unwrap();
     assert!(matches!(ask(&upstream, ModuleAsk::List).await, Err(UpstreamError::Failed { .. })));
     assert_eq!(serving.join().unwrap(), None);
 }

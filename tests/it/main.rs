@@ -1,6 +1,7 @@
 //! The whole, from outside: real sockets, the real go command, real curl, the real gateway.
 
 mod access_matrix;
+mod backup;
 mod bad_input;
 mod bypass;
 mod drain;
@@ -14,6 +15,7 @@ mod live;
 mod operator;
 mod publish;
 mod responses;
+mod store_backup;
 mod store_contract;
 mod store_crash;
 mod store_heal;

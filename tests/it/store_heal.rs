@@ -40,7 +40,7 @@ fn refused(dir: &Path) -> OpenError {
     open(dir, Disk::default()).map(|(_, report)| report).unwrap_err()
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

@@ -19,6 +19,7 @@ use futures::StreamExt as _;
 
 use super::*;
 use crate::durable::{Disk, Faults, Step};
+use crate::observe::metrics::Metrics;
 use crate::store::double::Double;
 use crate::upstream::fake::{self, Act, Fake};
 
@@ -67,6 +68,14 @@ impl World {
         Self::over(fake, config, max_size)
     }
 
+    /// Whose upstream may take its time.
+    async fn patient() -> Self {
+        let fake = Fake::start().await;
+        let minute = Duration::from_secs(60);
+        let config = config::Upstream { connect_timeout: minute, stall_timeout: minute, ..fake.config() };
+        Self::over(fake, config, ROOMY)
+    }
+
     /// With a memory of so many bytes. The others have none: they are about the disk.
     async fn remembering(memory: u64) -> Self {
         let fake = Fake::start().await;
@@ -94,16 +103,20 @@ impl World {
         self.cache = open(&self.data, config, &self.settings, &self.records, &self.now);
     }
 
-    /// The same stock under other settings: this patience.
-    fn patient(&self, patience: Duration) -> Cache {
+    /// The same stock under other settings, by which nobody waits for a turn.
+    fn impatient(&self) -> Cache {
         let Inner { stock, upstream, .. } = &*self.cache.inner;
-        Cache::new(stock.clone(), &self.settings, patience, upstream.clone())
+        Cache::new(stock.clone(), &self.settings, Duration::ZERO, upstream.clone())
     }
 
-    /// Waits until a target was asked for so often, and nothing is under way.
-    async fn settled(&self, target: &str, count: usize) {
-        until(|| self.fake.count(target) >= count && self.cache.load().fills == 0).await;
-        assert_eq!(self.fake.count(target), count);
+    /// How often upstream was, or would have been, asked.
+    fn attempts(&self) -> usize {
+        self.records.permits.load(std::sync::atomic::Ordering::SeqCst)
+    }
+
+    /// Waits until upstream was asked so often, or more, and nothing is under way.
+    async fn settled(&self, attempts: usize) {
+        until(|| self.attempts() >= attempts && self.cache.inner.stock.queue.under_way() == 0).await;
     }
 
     /// Removes what is kept for this question.
@@ -167,16 +180,18 @@ fn open(
     records: &Arc<Double>,
     now: &Arc<Mutex<SystemTime>>,
 ) -> Cache {
-    let policy = fake::policy(records.clone());
-    let upstream = Arc::new(Upstream::new(config, policy.clone()).unwrap());
+    let gate = fake::gate(records.clone());
+    let upstream = Arc::new(Upstream::new(config, gate.clone()).unwrap());
     let now = now.clone();
     let clock: Clock = Arc::new(move || *now.lock().unwrap());
-    let stock = Stock::open_at(data, settings, policy, records.clone(), clock).unwrap();
+    let stock = Stock::open_at(data, settings, gate, records.clone(), Metrics::new().unwrap().fills, clock).unwrap();
     Cache::new(stock, settings, PATIENCE, upstream)
 }
 
 async fn until(condition: impl Fn() -> bool) {
+    let began = std::time::Instant::now();
     while !condition() {
+        assert!(began.elapsed() < Duration::from_secs(60), "it never came");
         tokio::task::yield_now().await;
     }
 }

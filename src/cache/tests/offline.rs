@@ -56,9 +56,9 @@ async fn the_last_list_is_united_with_the_versions_that_are_cached() {
     // Fresh, it is what upstream said; stale, too, until the outage is noticed.
     assert_eq!(world.get(&list()).await.unwrap().0, CacheStatus::Hit);
     world.pass(FRESH);
-    let before = world.cache.load().turns;
+    let before = world.attempts();
     assert_eq!(world.get(&list()).await.unwrap().0, CacheStatus::Stale);
-    until(|| world.cache.load().turns > before && world.cache.load().fills == 0).await;
+    until(|| world.attempts() > before && world.cache.inner.stock.queue.under_way() == 0).await;
     assert_eq!(offline(&world, &list()).await, union);
     world.pass(STALE);
     assert_eq!(offline(&world, &list()).await, union);

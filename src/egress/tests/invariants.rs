@@ -254,7 +254,7 @@ proptest! {
             for twin in twins(leaf) {
                 let verdict = run(decide(&world, &twin));
                 prop_assert_eq!(verdict.rule, Rule::Hosted, "{}", twin);
-                let permit = run(world.policy().permit(&path(&twin), "anonymous"));
+                let permit = run(world.gate().permit(&path(&twin), "anonymous"));
                 prop_assert!(matches!(permit, Err(Denied::Private(_))));
             }
         }
@@ -281,7 +281,7 @@ proptest! {
     #[test]
     fn what_may_leave_is_in_the_ledger_before_it_may((plan, asked) in plan_and_path()) {
         let world = plan.world();
-        let permit = run(world.policy().permit(&path(&asked), "user:alice"));
+        let permit = run(world.gate().permit(&path(&asked), "user:alice"));
         let ledger = world.store.ledger.lock().unwrap();
         match permit {
             Ok(public) => {

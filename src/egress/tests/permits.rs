@@ -16,9 +16,9 @@ fn meanwhile(world: &World, change: impl FnOnce(&Double) + Send + 'static) {
 #[tokio::test]
 async fn a_path_leaves_with_one_ledger_line_however_often() {
     let world = World::new("modgate.toml");
-    let policy = world.policy();
+    let gate = world.gate();
     for principal in ["user:alice", "anonymous"] {
-        assert_eq!(policy.permit(&path(PUBLIC), principal).await.unwrap().path(), &path(PUBLIC));
+        assert_eq!(gate.permit(&path(PUBLIC), principal).await.unwrap().path(), &path(PUBLIC));
     }
     let ledger = world.store.ledger.lock().unwrap();
     let lines: Vec<_> = ledger.iter().map(|line| (line.path.as_str(), line.principal.as_str(), line.rule.as_str())).collect();
@@ -37,81 +37,93 @@ async fn a_publish_while_the_ledger_is_written_stops_the_path() {
     for (rule, change) in cases {
         let world = World::new("modgate.toml");
         meanwhile(&world, change);
-        let denied = world.policy().permit(&path(PUBLIC), "anonymous").await.unwrap_err();
+        let denied = world.gate().permit(&path(PUBLIC), "anonymous").await.unwrap_err();
         let Denied::Private(verdict) = denied else { panic!("{denied}") };
         assert_eq!(verdict.rule.name(), rule);
     }
 }
 
 #[tokio::test]
+async fn a_policy_that_comes_into_force_while_the_ledger_is_written_stops_the_path() {
+    let mut world = World::new("modgate.toml");
+    let gate = Arc::new(world.gate());
+    world.pattern("example.org", 3);
+    let (stricter, put) = (Arc::new(world.policy()), gate.clone());
+    meanwhile(&world, move |_| put.enforce(stricter));
+    let denied = gate.permit(&path(PUBLIC), "anonymous").await.unwrap_err();
+    let Denied::Private(verdict) = denied else { panic!("{denied}") };
+    assert_eq!(verdict.rule, Rule::Pattern);
+}
+
+#[tokio::test]
 async fn an_unrelated_publish_while_the_ledger_is_written_stops_nothing() {
     let world = World::new("modgate.toml");
     meanwhile(&world, |store| store.host("code.example.com/a", "platform"));
-    assert!(world.policy().permit(&path(PUBLIC), "anonymous").await.is_ok());
+    assert!(world.gate().permit(&path(PUBLIC), "anonymous").await.is_ok());
 }
 
 #[tokio::test]
 async fn without_a_ledger_nothing_leaves() {
     let world = World::new("modgate.toml");
     *world.store.ledger_fails.lock().unwrap() = true;
-    let denied = world.policy().permit(&path(PUBLIC), "anonymous").await.unwrap_err();
+    let denied = world.gate().permit(&path(PUBLIC), "anonymous").await.unwrap_err();
     assert!(matches!(denied, Denied::Store(StoreError::Full)), "{denied}");
 }
 
 #[tokio::test]
 async fn while_the_store_is_away_nothing_leaves_or_is_judged() {
     let world = World::new("modgate.toml");
-    let policy = world.policy();
-    assert!(policy.permit(&path(PUBLIC), "anonymous").await.is_ok());
+    let gate = world.gate();
+    assert!(gate.permit(&path(PUBLIC), "anonymous").await.is_ok());
     *world.store.away.lock().unwrap() = true;
-    assert!(matches!(policy.permit(&path(PUBLIC), "anonymous").await, Err(Denied::Store(_))));
-    assert!(policy.decide(&path(PUBLIC)).await.is_err());
+    assert!(matches!(gate.permit(&path(PUBLIC), "anonymous").await, Err(Denied::Store(_))));
+    assert!(gate.policy().decide(&path(PUBLIC)).await.is_err());
 
     let world = World::new("modgate.toml");
     meanwhile(&world, |store| *store.away.lock().unwrap() = true);
-    assert!(matches!(world.policy().permit(&path(PUBLIC), "anonymous").await, Err(Denied::Store(_))));
+    assert!(matches!(world.gate().permit(&path(PUBLIC), "anonymous").await, Err(Denied::Store(_))));
 }
 
 #[tokio::test]
 async fn a_tombstone_counts_from_its_first_moment_to_its_last() {
     let world = World::new("modgate.toml");
-    let policy = world.policy();
-    assert!(policy.permit(&path(PUBLIC), "anonymous").await.is_ok());
+    let gate = world.gate();
+    assert!(gate.permit(&path(PUBLIC), "anonymous").await.is_ok());
     // Published and deleted between two questions: what is hosted is as before.
     world.store.host(PUBLIC, "platform");
     world.store.bury(PUBLIC, "platform");
-    assert!(policy.permit(&path(PUBLIC), "anonymous").await.is_err());
-    assert!(policy.permit(&path("example.org"), "anonymous").await.is_err());
+    assert!(gate.permit(&path(PUBLIC), "anonymous").await.is_err());
+    assert!(gate.permit(&path("example.org"), "anonymous").await.is_err());
     world.store.change(|index| index.tombstones.clear());
-    assert!(policy.permit(&path(PUBLIC), "anonymous").await.is_ok());
+    assert!(gate.permit(&path(PUBLIC), "anonymous").await.is_ok());
 }
 
 #[tokio::test]
 async fn claims_count_from_their_first_moment_to_their_last() {
     let world = World::new("modgate.toml");
-    let policy = world.policy();
-    assert!(policy.permit(&path(PUBLIC), "anonymous").await.is_ok());
+    let gate = world.gate();
+    assert!(gate.permit(&path(PUBLIC), "anonymous").await.is_ok());
     world.store.claim("example.org", "example.org/other");
-    assert!(policy.permit(&path(PUBLIC), "anonymous").await.is_err());
+    assert!(gate.permit(&path(PUBLIC), "anonymous").await.is_err());
     world.store.change(|index| index.claims.clear());
-    assert!(policy.permit(&path(PUBLIC), "anonymous").await.is_ok());
+    assert!(gate.permit(&path(PUBLIC), "anonymous").await.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_tasks_see_every_acknowledged_publish() {
     let world = World::new("modgate.toml");
-    let policy = Arc::new(world.policy());
+    let gate = Arc::new(world.gate());
     let asked: Vec<_> = (0..16).map(|i| path(&format!("example.org/m{i}"))).collect();
     for (i, module) in asked.iter().enumerate() {
         let tasks = [0, 1].map(|_| {
-            let (policy, module) = (Arc::clone(&policy), module.clone());
-            tokio::spawn(async move { policy.permit(&module, "anonymous").await.is_ok() })
+            let (gate, module) = (Arc::clone(&gate), module.clone());
+            tokio::spawn(async move { gate.permit(&module, "anonymous").await.is_ok() })
         });
         for task in tasks {
             assert!(task.await.unwrap(), "{i}");
         }
         world.store.host(module.as_str(), "platform");
-        assert_eq!(policy.decide(module).await.unwrap().rule, Rule::Hosted);
-        assert!(policy.permit(module, "anonymous").await.is_err());
+        assert_eq!(gate.policy().decide(module).await.unwrap().rule, Rule::Hosted);
+        assert!(gate.permit(module, "anonymous").await.is_err());
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::{Owner, Private, PublicHosts, Source, Sourced, Visibility};
-use crate::egress::{Policy, Verdict};
+use crate::egress::{Gate, Policy, Verdict};
 use crate::module::{ModulePath, OwnerName, Pattern};
 use crate::store::double::Double;
 
@@ -59,6 +59,10 @@ impl World {
 
     pub(super) fn policy(&self) -> Policy {
         Policy::of(&self.settings, &self.owners, Arc::clone(&self.store) as Arc<_>)
+    }
+
+    pub(super) fn gate(&self) -> Gate {
+        Gate::new(Arc::new(self.policy()))
     }
 
     pub(super) async fn decide(&self, text: &str) -> Verdict {

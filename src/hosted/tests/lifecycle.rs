@@ -60,7 +60,7 @@ async fn what_has_left_is_published_again_only_with_the_same_content() {
         let refusal = rig.put("team", &module(LIB, V1, "second")).await.unwrap_err();
         assert!(matches!(&refusal, PublishRefusal::SealedOther { .. }), "{refusal:?}");
         assert!(refusal.to_string().contains(&published.h1.to_string()), "{refusal}");
-        let stranger = Publisher { name: "token:ci".to_owned(), may_read: false };
+        let stranger = Publisher { actor: Actor::local("token:ci"), may_read: false };
         let mut body = Pieces::of(&module(LIB, V1, "second"));
         let refusal = rig.hosted.publish(&name("team"), &stranger, None, &mut body).await.unwrap_err();
         assert!(!refusal.to_string().contains("h1:"), "{refusal}");

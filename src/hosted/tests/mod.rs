@@ -77,7 +77,7 @@ impl Rig {
     }
 
     async fn delete(&self, owner: &str, module: &str, version: &str) -> Delete {
-        self.hosted.delete(&name(owner), &path(module), &self::version(version), "user:alice").await.unwrap()
+        self.hosted.delete(&name(owner), &path(module), &self::version(version), &alice()).await.unwrap()
     }
 
     /// Every file below `tmp/` and `blobs/`.
@@ -130,8 +130,12 @@ async fn open_stores(dir: &Path, disk: Disk) -> Stores {
     tokio::task::spawn_blocking(open).await.unwrap()
 }
 
+fn alice() -> Actor {
+    Actor::local("user:alice")
+}
+
 fn publisher() -> Publisher {
-    Publisher { name: "user:alice".to_owned(), may_read: true }
+    Publisher { actor: alice(), may_read: true }
 }
 
 fn name(owner: &str) -> OwnerName {

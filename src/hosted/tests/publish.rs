@@ -191,7 +191,7 @@ async fn a_version_that_exists_is_told_by_content_and_its_hash_only_to_readers()
     assert_eq!(*known, published.h1);
     assert_eq!(refusal.to_string(), format!("{LIB} v1.0.0 exists with other content: {}, not {}", published.h1, id.h1));
 
-    let stranger = Publisher { name: "token:ci".to_owned(), may_read: false };
+    let stranger = Publisher { actor: Actor::local("token:ci"), may_read: false };
     for (zip, expected) in [(&zip, "same"), (&other, "other")] {
         let refusal = rig.hosted.publish(&name("team"), &stranger, None, &mut Pieces::of(zip)).await.unwrap_err();
         assert_eq!(

@@ -85,7 +85,7 @@ async fn content_that_has_left_is_never_replaced_while_it_is_deleted_and_publish
             tokio::spawn(async move {
                 for zip in zips.iter().cycle().take(12) {
                     let _ = publish(hosted.clone(), "team", zip.clone()).await;
-                    hosted.delete(&name("team"), &path(&module_path), &version("v1.0.0"), "user:alice").await.unwrap();
+                    hosted.delete(&name("team"), &path(&module_path), &version("v1.0.0"), &alice()).await.unwrap();
                 }
                 stop.store(true, std::sync::atomic::Ordering::Relaxed);
             })

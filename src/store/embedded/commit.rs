@@ -30,6 +30,7 @@ use super::files::Pinned;
 use super::heal::{self, Loaded};
 use super::paths::Paths;
 use super::shared::{Overlaid, Shared};
+use super::sled::Index;
 use super::truth::{CommitError, Truth};
 use crate::module::ModulePath;
 use crate::store::{BlobId, DataDir, Rev, StoreError, unix_now};
@@ -347,6 +348,11 @@ impl Committer {
         self.shared.read(|index| Ok(index.next(&users, &users)?.is_some()))
     }
 
+    /// The last revision.
+    pub(super) fn rev(&self) -> Rev {
+        self.paths.index().rev
+    }
+
     /// The record files.
     pub(super) fn truth(&self) -> &Truth {
         &self.truth
@@ -379,7 +385,7 @@ impl Committer {
     /// Reads `records/` again, as a start does, and puts the index right. Readers wait.
     fn heal(&mut self) {
         let begun = Instant::now();
-        let reloaded = self.reload();
+        let reloaded = self.reload(false);
         self.not_before = Some(Instant::now() + begun.elapsed() * HEAL_PAUSE);
         match reloaded {
             Ok(()) => {
@@ -396,11 +402,27 @@ impl Committer {
         self.shared.take_suspicion();
     }
 
-    fn reload(&mut self) -> Result<(), StoreError> {
+    /// Makes the index anew from `records/`, though it seems to be right. Readers wait.
+    pub(super) fn rebuild(&mut self) -> Result<(), StoreError> {
+        if let Some(error) = &self.broken {
+            return Err(error.again());
+        }
+        // As it is it bears witness to what was recorded: what `records/` lost since stops this here.
+        self.reload(false)?;
+        self.reload(true)?;
+        self.shared.show(Arc::clone(self.paths.index()));
+        Ok(())
+    }
+
+    /// `anew`: without the index that is there.
+    fn reload(&mut self, anew: bool) -> Result<(), StoreError> {
         let told = heal::read_again(&self.data, &self.shared.hosted())?;
         let dead = told.dead.clone();
         let shared = Arc::clone(&self.shared);
         let (truth, paths, rev) = shared.replace(told.index.clone(), || {
+            if anew {
+                Index::remove(&self.data.meta(), self.data.disk())?;
+            }
             let Loaded { index, truth, paths, rev, .. } = heal::load(&self.data, told)?;
             Ok((index, (truth, paths, rev)))
         })?;

@@ -14,6 +14,7 @@ mod lost;
 mod paths;
 mod shared;
 mod sled;
+mod snapshot;
 mod truth;
 mod verify;
 
@@ -89,7 +90,7 @@ impl Embedded {
             probed: Mutex::new(None),
             data: Arc::clone(data),
         });
-        Ok((Stores { records: store.clone(), blobs: store.clone(), verify: store }, report))
+        Ok((Stores { records: store.clone(), blobs: store.clone(), verify: store.clone(), backup: store }, report))
     }
 
     async fn send(&self, op: Op) -> Result<(), StoreError> {

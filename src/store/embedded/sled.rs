@@ -96,6 +96,15 @@ impl Index {
         Ok((index, how))
     }
 
+    /// Removes the index in `dir`, which is closed. Crash within: the next start makes it anew.
+    pub(super) fn remove(dir: &Path, disk: &Disk) -> Result<(), StoreError> {
+        wait_until_free(&dir.join("db"));
+        match fs::remove_dir_all(dir) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::Unavailable(error.into())),
+            _ => Ok(disk.create_dirs(dir)?),
+        }
+    }
+
     /// Opens and reads everything.
     fn open(dir: &Path) -> Result<(Self, Map), StoreError> {
         let path = dir.join("db");

@@ -83,8 +83,7 @@ impl Truth {
     /// though nobody was told; the next start makes the name durable before it counts on it.
     pub(super) fn publish(&self, stored: &StoredVersion, new_path: bool) -> Result<(), CommitError> {
         let file = self.file(&stored.record.path, &stored.record.version);
-        let mut bytes = encode(stored)?;
-        bytes.push(b'\n');
+        let bytes = record_bytes(stored)?;
         if let Some(folder) = file.parent() {
             self.disk.create_dirs(folder).map_err(StoreError::from)?;
             if new_path {
@@ -127,6 +126,17 @@ impl Truth {
         Some((path, text))
     }
 
+    /// The journal as it stands: its name below the records' folder, and as many bytes as are durable.
+    pub(super) fn journal(&self) -> io::Result<(&'static str, fs::File, u64)> {
+        Ok((JOURNAL, fs::File::open(self.dir.join(JOURNAL))?, self.journal.len()))
+    }
+
+    /// The bytes of a version's record, and its name below the records' folder.
+    pub(super) fn record(stored: &StoredVersion) -> Result<(String, Vec<u8>), StoreError> {
+        let name = file(Path::new(""), &stored.record.path, &stored.record.version);
+        Ok((name.to_string_lossy().into_owned(), record_bytes(stored)?))
+    }
+
     /// The journal's name.
     pub(super) fn journal_path(dir: &Path) -> PathBuf {
         dir.join(JOURNAL)
@@ -136,6 +146,12 @@ impl Truth {
     pub(super) fn file(&self, path: &ModulePath, version: &Version) -> PathBuf {
         file(&self.dir, path, version)
     }
+}
+
+fn record_bytes(stored: &StoredVersion) -> Result<Vec<u8>, StoreError> {
+    let mut bytes = encode(stored)?;
+    bytes.push(b'\n');
+    Ok(bytes)
 }
 
 fn file(dir: &Path, path: &ModulePath, version: &Version) -> PathBuf {

@@ -95,6 +95,10 @@ impl Verify for Embedded {
         }
         Ok(Verified { hosted: pass.hosted, findings })
     }
+
+    async fn rebuild(&self) -> Result<(), StoreError> {
+        self.between(Committer::rebuild).await
+    }
 }
 
 impl Embedded {

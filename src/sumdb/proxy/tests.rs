@@ -4,6 +4,7 @@ use std::time::Duration;
 use super::*;
 use crate::cache::{Body, CacheStatus, Stock};
 use crate::config;
+use crate::observe::metrics::Metrics;
 use crate::store::DataDir;
 use crate::store::double::Double;
 use crate::upstream::Upstream;
@@ -46,11 +47,11 @@ impl World {
 }
 
 fn proxy(data: &Arc<DataDir>, config: &config::Upstream, records: &Arc<Double>) -> Proxy {
-    let policy = fake::policy(records.clone());
-    let upstream = Arc::new(Upstream::new(config, policy.clone()).unwrap());
+    let gate = fake::gate(records.clone());
+    let upstream = Arc::new(Upstream::new(config, gate.clone()).unwrap());
     let (minute, memory) = (Duration::from_secs(60), 1 << 20);
     let settings = config::Cache { max_size: 1 << 20, memory, fresh: minute, stale: minute, not_found: minute };
-    let stock = Stock::open(data, &settings, policy, records.clone()).unwrap();
+    let stock = Stock::open(data, &settings, gate, records.clone(), Metrics::new().unwrap().fills).unwrap();
     Proxy::new(Cache::new(stock, &settings, minute, upstream), config.sumdb.clone())
 }
 

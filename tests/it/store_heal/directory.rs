@@ -35,10 +35,11 @@ fn a_directory_that_is_let_go_in_a_moment_is_waited_for() {
 fn a_directory_of_a_newer_format_is_refused_naming_the_version_that_is_needed() {
     let dir = memory_dir();
     drop(DataDir::open(dir.path()).unwrap());
-    fs::write(dir.path().join("format"), "{\"format\":2,\"needs\":\"9.1.0\",\"more\":[]}").unwrap();
+    let newer = modgate::store::FORMAT + 1;
+    fs::write(dir.path().join("format"), format!("{{\"format\":{newer},\"needs\":\"9.1.0\",\"more\":[]}}")).unwrap();
     fs::write(dir.path().join("tmp/precious"), "").unwrap();
     let text = DataDir::open(dir.path()).unwrap_err().to_string();
-    assert!(text.contains("has format 2") && text.contains("start modgate 9.1.0 or newer"), "{text}");
+    assert!(text.contains(&format!("has format {newer}")) && text.contains("start modgate 9.1.0 or newer"), "{text}");
     assert!(dir.path().join("tmp/precious").exists());
     fs::write(dir.path().join("format"), "what").unwrap();
     assert!(DataDir::open(dir.path()).unwrap_err().to_string().contains("format: not a format file"));

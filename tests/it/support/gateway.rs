@@ -315,8 +315,13 @@ impl Gateway {
     /// As [`Gateway::cli`], with these variables in its environment.
     #[track_caller]
     pub(crate) fn cli_with(&self, env: &[(&str, &str)], args: &[&str]) -> Ran {
+        self.cli_over(&self.data_dir(), env, args)
+    }
+
+    /// [`Gateway::cli_with`] over another data directory.
+    pub(crate) fn cli_over(&self, data_dir: &Path, env: &[(&str, &str)], args: &[&str]) -> Ran {
         let mut command = self.command();
-        command.envs(env.iter().copied()).args(args).arg("--config").arg(self.config_file()).arg("--data-dir").arg(self.data_dir());
+        command.envs(env.iter().copied()).args(args).arg("--config").arg(self.config_file()).arg("--data-dir").arg(data_dir);
         process::run(command, DEADLINE)
     }
 

@@ -5,6 +5,7 @@ pub(crate) mod dials;
 pub(crate) mod gateway;
 pub(crate) mod go;
 pub(crate) mod http;
+pub(crate) mod load;
 pub(crate) mod port;
 pub(crate) mod process;
 pub(crate) mod recorder;

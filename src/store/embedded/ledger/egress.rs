@@ -85,6 +85,12 @@ impl Egress {
         self.group.note(Leaving { path: path.clone(), principal: clean(principal), rule: clean(rule) }).await
     }
 
+    /// Every file with its name, opened, none renamed meanwhile.
+    pub(in crate::store::embedded) fn opened(&self) -> io::Result<Vec<(PathBuf, File)>> {
+        let files = self.shared.files();
+        files.iter().map(|pages| Ok((pages.path.clone(), File::open(&pages.path)?))).collect()
+    }
+
     /// Lines from number `from` on, at most `limit`. Blocks.
     pub(in crate::store::embedded) fn page(&self, from: u64, limit: usize) -> Result<Vec<LedgerLine>, StoreError> {
         let mut page = Vec::new();

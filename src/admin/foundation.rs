@@ -1,0 +1,113 @@
+//! What lives as long as the process: the data directory, what is kept in it, and what is counted. What a set of settings makes of it
+//! is [`Operations`]: made whole or not at all, never changed, and in force once [`Foundation::enforce`] says so.
+
+use std::sync::Arc;
+
+use super::Operations;
+use crate::access::{Access, NoRandomness};
+use crate::cache::{self, Cache, Stock};
+use crate::config::Config;
+use crate::egress::{Gate, Policy};
+use crate::observe::audit::Audit;
+use crate::observe::metrics::Metrics;
+use crate::store::{self, DataDir, Embedded, HealReport, Stores};
+use crate::upstream::{self, Upstream};
+
+/// The data directory cannot be opened, or settings not be put over it.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data directory, or the store in it.
+    #[error(transparent)]
+    Store(#[from] store::OpenError),
+    /// The cache.
+    #[error(transparent)]
+    Cache(#[from] cache::OpenError),
+    /// The metrics.
+    #[error(transparent)]
+    Metrics(#[from] prometheus::Error),
+    /// The settings.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The thread that opens them ended.
+    #[error("opening was cut off: {0}")]
+    Cut(#[from] tokio::task::JoinError),
+}
+
+/// What these settings ask for cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The way upstream.
+    #[error(transparent)]
+    Upstream(#[from] upstream::SetupError),
+    /// Access.
+    #[error(transparent)]
+    Access(#[from] NoRandomness),
+}
+
+/// What lives as long as the process.
+pub struct Foundation {
+    stores: Stores,
+    gate: Arc<Gate>,
+    stock: Stock,
+    audit: Audit,
+    metrics: Arc<Metrics>,
+}
+
+impl Foundation {
+    /// Opens the data directory of these settings, and puts them in force over it. What start-up mended is logged.
+    pub async fn open(config: Config) -> Result<(Self, Operations), OpenError> {
+        tokio::task::spawn_blocking(move || Self::open_blocking(config)).await?
+    }
+
+    fn open_blocking(config: Config) -> Result<(Self, Operations), OpenError> {
+        let data = Arc::new(DataDir::open(&config.data_dir)?);
+        let (stores, healed) = Embedded::open(&data)?;
+        log_healing(&healed);
+        let policy = Arc::new(Policy::new(&config, stores.records.clone()));
+        let gate = Arc::new(Gate::new(policy.clone()));
+        let metrics = Arc::new(Metrics::new()?);
+        let stock = Stock::open(&data, &config.cache, gate.clone(), stores.records.clone(), metrics.fills.clone())?;
+        let foundation = Self { stores, gate, stock, audit: Audit::default(), metrics };
+        let operations = foundation.operations(config, policy)?;
+        Ok((foundation, operations))
+    }
+
+    /// What other settings make of this; not in force yet, and nothing is changed by it. Reads files: not for an async thread.
+    pub fn plan(&self, config: Config) -> Result<Operations, SettingsError> {
+        let policy = Arc::new(Policy::new(&config, self.stores.records.clone()));
+        self.operations(config, policy)
+    }
+
+    fn operations(&self, config: Config, policy: Arc<Policy>) -> Result<Operations, SettingsError> {
+        let Self { stores, gate, stock, audit, metrics } = self;
+        let access = Arc::new(Access::new(&config, stores.records.clone())?);
+        let upstream = Arc::new(Upstream::new(&config.upstream, gate.clone())?);
+        let cache = Cache::new(stock.clone(), &config.cache, config.limits.queue, upstream);
+        let (stores, audit, metrics) = (stores.clone(), audit.clone(), metrics.clone());
+        Ok(Operations { config: Arc::new(config), stores, policy, access, cache, audit, metrics })
+    }
+
+    /// Puts what was planned in force: from here on its policy alone lets paths leave, for whatever is under way as well.
+    pub fn enforce(&self, operations: &Operations) {
+        self.gate.enforce(operations.policy.clone());
+    }
+}
+
+/// What start-up found and did: an operator reads it after a crash.
+fn log_healing(report: &HealReport) {
+    if !report.is_clean() {
+        tracing::warn!(
+            replayed = report.replayed,
+            index_rebuilt = report.rebuilt,
+            index_set_aside = report.set_aside.as_ref().map(|path| path.display().to_string()),
+            blobs_removed = report.blobs_removed,
+            records_removed = report.records_removed,
+            tmp_removed = report.tmp_removed,
+            torn_lines = report.torn_lines,
+            "start-up mended what the last run left"
+        );
+    }
+    for finding in &report.findings {
+        tracing::error!(kind = %finding.kind, path = %finding.path.display(), "{}", finding.text);
+    }
+}

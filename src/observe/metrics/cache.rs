@@ -1,0 +1,55 @@
+//! What is kept of what came from upstream. Hits and misses are in the requests' `cache` label.
+
+use prometheus::{IntCounter, IntGauge, Result};
+
+use super::{Families, set};
+
+/// The cache as it is when the page is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheState {
+    /// Entries.
+    pub entries: u64,
+    /// Bytes of files, and of what is being filled.
+    pub bytes: u64,
+    /// `cache.max_size`.
+    pub bytes_max: u64,
+}
+
+/// What is kept. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct CacheMetrics {
+    entries: IntGauge,
+    bytes: IntGauge,
+    bytes_max: IntGauge,
+    evicted: IntCounter,
+    corrupt: IntCounter,
+}
+
+impl CacheMetrics {
+    pub(super) fn new(families: &mut Families) -> Result<Self> {
+        Ok(Self {
+            entries: families.gauge("modgate_cache_entries", "Files in the cache.")?,
+            bytes: families.gauge("modgate_cache_bytes", "Bytes of the cache's files, with those being filled.")?,
+            bytes_max: families.gauge("modgate_cache_max_bytes", "The bound of modgate_cache_bytes (cache.max_size).")?,
+            evicted: families.counter("modgate_cache_evictions_total", "Entries that had to go for others.")?,
+            corrupt: families.counter("modgate_cache_corrupt_total", "Entries that were not as they were written, and were set aside.")?,
+        })
+    }
+
+    /// The state is now this.
+    pub fn state(&self, state: &CacheState) {
+        set(&self.entries, state.entries);
+        set(&self.bytes, state.bytes);
+        set(&self.bytes_max, state.bytes_max);
+    }
+
+    /// An entry had to go for another.
+    pub fn evicted(&self) {
+        self.evicted.inc();
+    }
+
+    /// An entry was not as it was written.
+    pub fn corrupt(&self) {
+        self.corrupt.inc();
+    }
+}

@@ -1,0 +1,300 @@
+//! A backup: one tar archive of all that cannot be made anew, taken while serving, and put back into an empty directory.
+//!
+//! The archive holds, in this order: `modgate-backup.json` ([`Head`]: which layout, which revision), then `records/`, `ledger/`,
+//! `tls/` and `blobs/` as they lie in a data directory, then `modgate-backup-end.json` ([`Foot`]: how much there was, and a
+//! SHA-256 over all of it). An archive without its foot was cut short. It holds private keys and hashes of tokens: keep it as you
+//! keep the data directory. What is public and cached, the index, `audit/` and the file `admin-token` are not in it.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use tar::{Archive, Builder, EntryType, Header};
+
+use super::hex::hex;
+use super::{BlobId, Rev};
+
+/// The first file of an archive.
+const HEAD: &str = "modgate-backup.json";
+/// The last one.
+const FOOT: &str = "modgate-backup-end.json";
+/// The archive's own format.
+const BACKUP_FORMAT: u32 = 1;
+/// Longest head or foot that is read, bytes: a foot has a line a finding.
+const OWN_FILE_MAX: u64 = 16 << 20;
+/// Findings in a foot, at most.
+const FINDINGS_MAX: usize = 10_000;
+/// The folders of a data directory that an archive holds.
+const FOLDERS: [&str; 4] = ["records", "ledger", "tls", "blobs"];
+/// Bytes copied at once.
+const CHUNK_BYTES: usize = 128 << 10;
+
+/// What an archive begins with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// The archive's format.
+    pub backup: u32,
+    /// The format of the data directory.
+    pub format: u32,
+    /// The oldest version of the program that can read it.
+    pub needs: String,
+    /// The state of the records.
+    pub rev: Rev,
+    /// When it was taken, seconds since 1970.
+    pub unix: u64,
+}
+
+/// What an archive ends with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Foot {
+    /// Hosted versions.
+    pub versions: u64,
+    /// Blobs.
+    pub blobs: u64,
+    /// Bytes of all files between head and foot.
+    pub bytes: u64,
+    /// Over head and files: of each its name, a NUL, its length as eight bytes (big end first) and its content. In hex.
+    pub sha256: String,
+    /// Blobs that were lost or damaged when it was taken.
+    pub findings: Vec<String>,
+}
+
+/// What is to be copied, as of one moment: nothing in it changes or goes away while this lives.
+pub struct Snapshot {
+    pub(in crate::store) head: Head,
+    pub(in crate::store) files: Vec<(String, Content)>,
+    pub(in crate::store) versions: u64,
+    pub(in crate::store) blobs: Vec<(BlobId, PathBuf)>,
+    /// Keeps the blobs.
+    pub(in crate::store) _held: Box<dyn Send>,
+}
+
+/// What a file of a snapshot holds.
+pub(in crate::store) enum Content {
+    Bytes(Vec<u8>),
+    /// The first bytes of a file that only grows.
+    Start(File, u64),
+}
+
+/// Why there is no backup, or why one cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// Reading or writing failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// It is no backup.
+    #[error("this is no backup of modgate: {0}")]
+    NotOne(String),
+    /// A newer program made it.
+    #[error("this backup was made by a newer modgate: restore it with modgate {0} or newer")]
+    Newer(String),
+    /// Its end is missing.
+    #[error("the backup is cut short: its last file, {FOOT}, is missing")]
+    Cut,
+    /// Its content is not what was written.
+    #[error("the backup is damaged: {0}")]
+    Damaged(String),
+}
+
+impl Snapshot {
+    /// Hosted versions in it.
+    pub fn versions(&self) -> u64 {
+        self.versions
+    }
+
+    /// Writes the archive. Blocks for as long as it takes to read everything hosted.
+    ///
+    /// # Errors
+    ///
+    /// Reading or writing fails. What was written until then is no backup: it has no foot.
+    pub fn write(self, out: impl Write) -> Result<Foot, BackupError> {
+        let mut tape = Tape { builder: Builder::new(out), print: Sha256::new(), unix: self.head.unix };
+        let (mut bytes, mut count, mut findings) = (0, 0, Vec::new());
+        tape.bytes(HEAD, &json(&self.head)?)?;
+        for (name, content) in self.files {
+            bytes += match content {
+                Content::Bytes(content) => tape.bytes(&name, &content)?,
+                Content::Start(file, len) => tape.file(&name, len, file)?,
+            };
+        }
+        for (id, path) in &self.blobs {
+            let file = File::open(path).and_then(|file| file.metadata().map(|meta| (meta.len(), file)));
+            // One lost blob must not keep the others from being saved.
+            let wrong = match file {
+                Ok((len, file)) if len == id.len => {
+                    let mut file = Hashed { inner: file, sha256: Sha256::new() };
+                    bytes += tape.file(&format!("blobs/{}", hex(&id.sha256)), len, &mut file)?;
+                    count += 1;
+                    (<[u8; 32]>::from(file.sha256.finalize()) != id.sha256).then(|| "has other content than was published".to_owned())
+                }
+                Ok((len, _)) => Some(format!("has {len} bytes, not {}: left out", id.len)),
+                Err(error) => Some(format!("{error}: left out")),
+            };
+            if let Some(wrong) = wrong.filter(|_| findings.len() < FINDINGS_MAX) {
+                findings.push(format!("blobs/{}: {wrong}", hex(&id.sha256)));
+            }
+        }
+        let sha256 = hex(&tape.print.clone().finalize());
+        let foot = Foot { versions: self.versions, blobs: count, bytes, sha256, findings };
+        tape.bytes(FOOT, &json(&foot)?)?;
+        tape.builder.into_inner()?.flush()?;
+        Ok(foot)
+    }
+}
+
+fn json(value: &impl Serialize) -> io::Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec_pretty(value).map_err(io::Error::other)?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// An archive being written.
+struct Tape<W: Write> {
+    builder: Builder<W>,
+    print: Sha256,
+    unix: u64,
+}
+
+impl<W: Write> Tape<W> {
+    fn bytes(&mut self, name: &str, content: &[u8]) -> io::Result<u64> {
+        self.file(name, content.len() as u64, content)
+    }
+
+    /// Exactly `len` bytes of `content`; its length.
+    fn file(&mut self, name: &str, len: u64, content: impl Read) -> io::Result<u64> {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::Regular);
+        header.set_mode(0o600);
+        header.set_mtime(self.unix);
+        header.set_size(len);
+        begin(&mut self.print, name, len);
+        let mut content = Counted { inner: content.take(len), print: &mut self.print, bytes: 0 };
+        self.builder.append_data(&mut header, name, &mut content)?;
+        if content.bytes != len {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("{name} became shorter while it was copied")));
+        }
+        Ok(len)
+    }
+}
+
+fn begin(print: &mut Sha256, name: &str, len: u64) {
+    print.update(name.as_bytes());
+    print.update([0]);
+    print.update(len.to_be_bytes());
+}
+
+/// What is read goes into a hash.
+struct Counted<'a, R> {
+    inner: R,
+    print: &'a mut Sha256,
+    bytes: u64,
+}
+
+impl<R: Read> Read for Counted<'_, R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(into)?;
+        self.print.update(&into[..n]);
+        self.bytes += n as u64;
+        Ok(n)
+    }
+}
+
+struct Hashed<R> {
+    inner: R,
+    sha256: Sha256,
+}
+
+impl<R: Read> Read for Hashed<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(into)?;
+        self.sha256.update(&into[..n]);
+        Ok(n)
+    }
+}
+
+/// Reads an archive to its end. `head` judges its beginning, `file` takes each file: its name, of checked elements below one of
+/// the folders, and its content, which it need not read to the end.
+///
+/// # Errors
+///
+/// Those of `head` and `file`; and when the archive is none, cut short, or not what was written.
+pub fn read(
+    archive: impl Read,
+    head: impl FnOnce(&Head) -> Result<(), BackupError>,
+    mut file: impl FnMut(&str, &mut dyn Read) -> io::Result<()>,
+) -> Result<Foot, BackupError> {
+    let mut archive = Archive::new(archive);
+    let mut print = Sha256::new();
+    let mut bytes = 0;
+    let mut judge = Some(head);
+    for entry in archive.entries()? {
+        let mut entry = entry.map_err(broken)?;
+        let name =
+            String::from_utf8(entry.path_bytes().into_owned()).map_err(|_| BackupError::NotOne("a name in it is no text".to_owned()))?;
+        let len = entry.header().size().map_err(broken)?;
+        if !entry.header().entry_type().is_file() {
+            return Err(BackupError::Damaged(format!("{name:?} in it is no file")));
+        }
+        if name == FOOT && judge.is_none() {
+            let foot: Foot = own(&mut entry, len)?;
+            let found = hex(&print.finalize());
+            return if foot.sha256 == found && foot.bytes == bytes {
+                Ok(foot)
+            } else {
+                Err(BackupError::Damaged(format!("its SHA-256 is {found}, and was {} when it was taken", foot.sha256)))
+            };
+        }
+        begin(&mut print, &name, len);
+        let mut content = Counted { inner: &mut entry, print: &mut print, bytes: 0 };
+        match judge.take() {
+            Some(judge) if name == HEAD => {
+                let head: Head = own(&mut content, len)?;
+                if head.backup > BACKUP_FORMAT {
+                    return Err(BackupError::Newer(head.needs));
+                }
+                judge(&head)?;
+            }
+            Some(_) => return Err(BackupError::NotOne(format!("it begins with {name:?}, not with {HEAD}"))),
+            None if is_ours(&name) => {
+                file(&name, &mut content)?;
+                bytes += len;
+            }
+            None => return Err(BackupError::Damaged(format!("{name:?} does not belong in a backup"))),
+        }
+        drain(&mut content)?;
+    }
+    if judge.is_some() { Err(BackupError::NotOne("it is empty".to_owned())) } else { Err(BackupError::Cut) }
+}
+
+/// An error of the archive's own structure, or of reading it.
+fn broken(error: io::Error) -> BackupError {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => BackupError::Cut,
+        io::ErrorKind::Other | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => BackupError::NotOne(error.to_string()),
+        _ => BackupError::Io(error),
+    }
+}
+
+fn own<T: serde::de::DeserializeOwned>(content: &mut impl Read, len: u64) -> Result<T, BackupError> {
+    if len > OWN_FILE_MAX {
+        return Err(BackupError::Damaged("its own description is too long".to_owned()));
+    }
+    let mut text = Vec::new();
+    content.read_to_end(&mut text).map_err(broken)?;
+    serde_json::from_slice(&text).map_err(|error| BackupError::Damaged(format!("its own description: {error}")))
+}
+
+fn drain(content: &mut impl Read) -> Result<(), BackupError> {
+    let mut chunk = vec![0; CHUNK_BYTES];
+    while content.read(&mut chunk).map_err(broken)? > 0 {}
+    Ok(())
+}
+
+/// Whether a file of this name belongs in an archive: it lies below one of the folders, and nowhere else whatever it is joined to.
+fn is_ours(name: &str) -> bool {
+    let Some((folder, rest)) = name.split_once('/') else { return false };
+    let element = |element: &str| !matches!(element, "" | "." | "..") && !element.contains(['\0', '\\']);
+    FOLDERS.contains(&folder) && rest.split('/').all(element)
+}

@@ -1,0 +1,108 @@
+//! What a backup copies, as of one moment between two batches of the committer.
+//!
+//! Records come from the index, which says what their files say; the journal and the ledger only grow, so that their lengths are
+//! enough; blobs are pinned. What is published, deleted and noted meanwhile changes none of it.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::commit::Committer;
+use super::effects::{decode, keys};
+use super::event::StoredVersion;
+use super::files::Pinned;
+use super::ledger::Egress;
+use super::truth::Truth;
+use super::{Embedded, blocking};
+use crate::store::backup::{Content, Head, Snapshot};
+use crate::store::data_dir::{DataDir, FORMAT, FORMAT_NEEDS};
+use crate::store::{Backup, BlobId, StoreError, unix_now};
+
+/// Longest file of `tls/` that is taken, bytes: certificates and keys have a few thousand, a bundle of all roots some 300,000.
+const TLS_BYTES_MAX: u64 = 16 << 20;
+
+/// What the committer tells.
+struct Told {
+    head: Head,
+    files: Vec<(String, Content)>,
+    versions: u64,
+    blobs: BTreeMap<[u8; 32], BlobId>,
+    pins: Vec<Pinned>,
+}
+
+#[async_trait]
+impl Backup for Embedded {
+    async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let Told { head, mut files, versions, blobs, pins } = self.between(tell).await?;
+        let (egress, data, shared) = (Arc::clone(&self.egress), Arc::clone(&self.data), Arc::clone(&self.shared));
+        blocking(move || {
+            files.extend(ledger(&egress, &data).map_err(unavailable)?);
+            files.extend(tls(&data).map_err(unavailable)?);
+            let blobs = blobs.into_values().map(|id| (id, shared.files.file(&id))).collect();
+            Ok(Snapshot { head, files, versions, blobs, _held: Box::new(pins) })
+        })
+        .await
+    }
+}
+
+fn unavailable(error: io::Error) -> StoreError {
+    StoreError::Unavailable(error.into())
+}
+
+fn tell(committer: &mut Committer) -> Result<Told, StoreError> {
+    let files = &committer.shared().files;
+    let mut told = Told {
+        head: Head { backup: 1, format: FORMAT, needs: FORMAT_NEEDS.to_owned(), rev: committer.rev(), unix: unix_now() },
+        files: Vec::new(),
+        versions: 0,
+        blobs: BTreeMap::new(),
+        pins: Vec::new(),
+    };
+    let (name, journal, len) = committer.truth().journal().map_err(unavailable)?;
+    told.files.push((format!("records/{name}"), Content::Start(journal, len)));
+    committer.shared().read(|index| {
+        let mut from = keys::VERSIONS.to_vec();
+        while let Some((key, value)) = index.next(&from, keys::VERSIONS)? {
+            let stored: StoredVersion = decode(&value)?;
+            let (name, bytes) = Truth::record(&stored)?;
+            told.files.push((format!("records/{name}"), Content::Bytes(bytes)));
+            told.versions += 1;
+            for id in [stored.record.zip, stored.record.go_mod] {
+                if told.blobs.insert(id.sha256, id).is_none() {
+                    told.pins.push(files.pin(id));
+                }
+            }
+            from = [key.as_slice(), b"\0"].concat();
+        }
+        Ok(())
+    })?;
+    Ok(told)
+}
+
+/// What left, and what is known. A last line that is being written is cut off when it is read.
+fn ledger(egress: &Egress, data: &DataDir) -> io::Result<Vec<(String, Content)>> {
+    let known = data.ledger().join("known.log");
+    let known = File::open(&known).map(|file| (known, file))?;
+    let opened = egress.opened()?.into_iter().chain([known]);
+    opened.map(|(path, file)| Ok((below("ledger", &path), Content::Start(file.try_clone()?, file.metadata()?.len())))).collect()
+}
+
+/// The local CA: whoever trusts it goes on trusting the restored gateway.
+fn tls(data: &DataDir) -> io::Result<Vec<(String, Content)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(data.root().join(DataDir::TLS))? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() && entry.metadata()?.len() <= TLS_BYTES_MAX {
+            files.push((below(DataDir::TLS, &entry.path()), Content::Bytes(fs::read(entry.path())?)));
+        }
+    }
+    Ok(files)
+}
+
+fn below(folder: &str, path: &Path) -> String {
+    format!("{folder}/{}", path.file_name().unwrap_or_default().to_string_lossy())
+}

@@ -1,0 +1,139 @@
+//! Puts a backup back: into a data directory that nothing lives in, all of it or nothing.
+//!
+//! Everything is unpacked below `tmp/restore/`, judged, made durable, and then renamed into place folder by folder; `format`, without
+//! which no gateway starts there, comes last. *Crash before the first rename: the next restore begins anew. Crash between
+//! them: a start and a restore both refuse the directory, naming it; it holds nothing but what the archive holds.*
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use super::backup::{self, BackupError, Foot, Head};
+use super::data_dir::{DataDir, Empty, FORMAT, OpenError, STAGED_RESTORE};
+use super::hex::hex;
+
+/// Bytes copied at once.
+const CHUNK_BYTES: usize = 128 << 10;
+
+/// What was restored.
+#[derive(Debug)]
+pub struct Restored {
+    /// The state of the records.
+    pub head: Head,
+    /// How much there is.
+    pub foot: Foot,
+    /// Blobs whose content is not what their name says.
+    pub damaged: Vec<String>,
+}
+
+/// Why nothing was restored.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The archive.
+    #[error(transparent)]
+    Backup(#[from] BackupError),
+    /// The data directory.
+    #[error(transparent)]
+    DataDir(#[from] OpenError),
+    /// It holds a gateway's data.
+    #[error("data directory {} is in use: a backup is restored into an empty one; move that away, or name another with --data-dir", .0.display())]
+    NotEmpty(PathBuf),
+    /// The disk.
+    #[error("cannot write to {}: {source}", path.display())]
+    Disk {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Reads the archive into the data directory `root`, which is made, or holds nothing yet. Blocks.
+///
+/// # Errors
+///
+/// [`RestoreError`]; nothing of the archive is left then, unless the disk fails between the last renames.
+pub fn restore(root: &Path, archive: impl Read) -> Result<Restored, RestoreError> {
+    let empty = DataDir::claim_empty(root)?.ok_or_else(|| RestoreError::NotEmpty(root.to_owned()))?;
+    let stage = empty.tmp().join(STAGED_RESTORE);
+    let disk = |path: &Path| {
+        let path = path.to_owned();
+        move |source| RestoreError::Disk { path, source }
+    };
+    clear(&stage).map_err(disk(&stage))?;
+    let unpacked = unpack(&stage, archive);
+    let restored = match unpacked {
+        Ok(restored) => restored,
+        Err(error) => {
+            // Whatever stands against removing it stands in the way of the next try, which says so.
+            let _ = clear(&stage);
+            return Err(error.into());
+        }
+    };
+    settle(&empty, &stage, &restored.head).map_err(disk(root))?;
+    Ok(restored)
+}
+
+fn clear(stage: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(stage) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+fn unpack(stage: &Path, archive: impl Read) -> Result<Restored, BackupError> {
+    let mut head = None;
+    let mut damaged = Vec::new();
+    let foot = backup::read(
+        archive,
+        |found| {
+            head = Some(found.clone());
+            if found.format > FORMAT { Err(BackupError::Newer(found.needs.clone())) } else { Ok(()) }
+        },
+        |name, content| {
+            let sha256 = copy(content, &stage.join(name))?;
+            if name.strip_prefix("blobs/").is_some_and(|blob| blob != sha256) {
+                damaged.push(format!("{name}: has other content than was published"));
+            }
+            Ok(())
+        },
+    )?;
+    let head = head.ok_or(BackupError::Cut)?;
+    Ok(Restored { head, foot, damaged })
+}
+
+/// Writes a new file (0600); the SHA-256 of what is in it.
+fn copy(content: &mut dyn Read, to: &Path) -> io::Result<String> {
+    if let Some(folder) = to.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
+    let (mut sha256, mut chunk) = (Sha256::new(), vec![0; CHUNK_BYTES]);
+    loop {
+        let n = content.read(&mut chunk)?;
+        if n == 0 {
+            return Ok(hex(&sha256.finalize()));
+        }
+        sha256.update(&chunk[..n]);
+        file.write_all(&chunk[..n])?;
+    }
+}
+
+/// Gives what was unpacked its place.
+fn settle(empty: &Empty, stage: &Path, head: &Head) -> io::Result<()> {
+    // One for all of it: a file at a time takes a minute for a hundred thousand records.
+    rustix::fs::syncfs(File::open(stage)?)?;
+    for folder in fs::read_dir(stage)? {
+        let folder = folder?;
+        let to = empty.root().join(folder.file_name());
+        // An empty one may stand there.
+        fs::rename(folder.path(), to)?;
+    }
+    File::open(empty.root())?.sync_all()?;
+    fs::remove_dir(stage)?;
+    empty.declare(head.format, &head.needs).map_err(io::Error::other)
+}

@@ -1,0 +1,222 @@
+//! Backups of the embedded stores, put back: the same, whatever happened meanwhile; and archives that are not what they should be.
+
+use std::fs;
+use std::io::Cursor;
+use std::path::Path;
+
+use modgate::durable::Disk;
+use modgate::store::backup::BackupError;
+use modgate::store::{OpenError, RestoreError, Restored, Stores, restore};
+
+use super::store_contract::{module, owner, path, publish, version};
+use super::store_crash::{SCRIPT, act, dump, memory_dir, open, reopen, runtime};
+
+async fn archive(stores: &Stores) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let foot = stores.backup.snapshot().await.unwrap().write(&mut bytes).unwrap();
+    assert_eq!(foot.findings, Vec::<String>::new());
+    bytes
+}
+
+fn put_back(dir: &Path, archive: &[u8]) -> Result<Restored, RestoreError> {
+    restore(&dir.join("restored"), Cursor::new(archive))
+}
+
+#[test]
+fn what_is_restored_is_what_was_there_after_any_step() {
+    runtime().block_on(async {
+        for steps in 0..=SCRIPT {
+            let dir = memory_dir();
+            let (stores, _) = open(&dir.path().join("original"), Disk::default()).unwrap();
+            for step in 0..steps {
+                act(&stores, step).await.unwrap();
+            }
+            let archive = archive(&stores).await;
+            let restored = put_back(dir.path(), &archive).unwrap();
+            assert_eq!(restored.damaged, Vec::<String>::new());
+            let said = dump(&reopen(&dir.path().join("restored"))).await;
+            assert_eq!(said, dump(&stores).await, "after {steps} steps");
+        }
+    });
+}
+
+#[test]
+fn what_happens_while_a_backup_is_written_is_not_in_it_and_takes_nothing_from_it() {
+    runtime().block_on(async {
+        let dir = memory_dir();
+        let (stores, _) = open(&dir.path().join("original"), Disk::default()).unwrap();
+        for step in 0..4 {
+            act(&stores, step).await.unwrap();
+        }
+        let before = dump(&stores).await;
+        let snapshot = stores.backup.snapshot().await.unwrap();
+        let lib = path("corp.example.com/lib");
+        stores.records.delete(&owner("alice"), &lib, &version("v1.1.0"), "alice").await.unwrap();
+        publish(&stores, module("alice", "corp.example.com/lib", "v9.0.0", "nine"), "nine").await.unwrap();
+        stores.records.known_put(&path("example.com/Known")).await.unwrap();
+        let mut archive = Vec::new();
+        let foot = snapshot.write(&mut archive).unwrap();
+        assert_eq!((foot.versions, foot.findings.len()), (3, 0));
+        put_back(dir.path(), &archive).unwrap();
+        let after = dump(&reopen(&dir.path().join("restored"))).await;
+        assert_eq!(after.replace("known true", "known false"), before);
+        // What was deleted meanwhile is gone where it was deleted.
+        assert!(!dump(&stores).await.contains("v1.1.0 h1:"));
+    });
+}
+
+#[test]
+fn a_lost_blob_is_told_and_keeps_nothing_else_from_being_saved() {
+    runtime().block_on(async {
+        let dir = memory_dir();
+        let original = dir.path().join("original");
+        let (stores, _) = open(&original, Disk::default()).unwrap();
+        for step in 0..4 {
+            act(&stores, step).await.unwrap();
+        }
+        let mut blobs: Vec<_> = fs::read_dir(original.join("blobs")).unwrap().map(|blob| blob.unwrap().path()).collect();
+        blobs.sort();
+        fs::remove_file(&blobs[0]).unwrap();
+        let mut bytes = fs::read(&blobs[1]).unwrap();
+        bytes[0] ^= 1;
+        fs::write(&blobs[1], bytes).unwrap();
+        let mut archive = Vec::new();
+        let foot = stores.backup.snapshot().await.unwrap().write(&mut archive).unwrap();
+        assert_eq!(foot.findings.len(), 2, "{:?}", foot.findings);
+        let restored = put_back(dir.path(), &archive).unwrap();
+        assert_eq!((restored.damaged.len(), restored.foot.findings), (1, foot.findings));
+        let (_, report) = open(&dir.path().join("restored"), Disk::default()).unwrap();
+        assert_eq!(report.findings.len(), 1, "{:?}", report.findings);
+    });
+}
+
+#[test]
+fn an_archive_that_is_cut_or_changed_anywhere_is_refused_and_leaves_nothing() {
+    runtime().block_on(async {
+        let dir = memory_dir();
+        let (stores, _) = open(&dir.path().join("original"), Disk::default()).unwrap();
+        for step in 0..8 {
+            act(&stores, step).await.unwrap();
+        }
+        let whole = archive(&stores).await;
+        // Two blocks of zeros follow the last file.
+        let content = whole.len() - 1024;
+        for cut in (0..content).step_by(512).chain([1, 511, 513, content - 513]) {
+            let error = put_back(dir.path(), &whole[..cut]).unwrap_err();
+            assert!(matches!(error, RestoreError::Backup(_)), "cut at {cut}: {error}");
+            assert!(leaves_nothing(&dir.path().join("restored")), "cut at {cut}");
+        }
+        for at in (0..content).step_by(97) {
+            let mut changed = whole.clone();
+            changed[at] ^= 0x01;
+            match put_back(dir.path(), &changed) {
+                Err(RestoreError::Backup(_)) => assert!(leaves_nothing(&dir.path().join("restored")), "changed at {at}"),
+                Err(other) => panic!("changed at {at}: {other}"),
+                // Padding, and fields of headers that say nothing.
+                Ok(_) => {
+                    assert_eq!(dump(&reopen(&dir.path().join("restored"))).await, dump(&stores).await, "changed at {at}");
+                    fs::remove_dir_all(dir.path().join("restored")).unwrap();
+                }
+            }
+        }
+        put_back(dir.path(), &whole).unwrap();
+    });
+}
+
+fn leaves_nothing(root: &Path) -> bool {
+    let names: Vec<_> = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.iter().all(|name| name == "lock" || name == "tmp") && fs::read_dir(root.join("tmp")).map_or(0, Iterator::count) == 0
+}
+
+#[test]
+fn names_that_lead_elsewhere_and_what_is_no_file_are_refused() {
+    runtime().block_on(async {
+        let dir = memory_dir();
+        let (stores, _) = open(&dir.path().join("original"), Disk::default()).unwrap();
+        let whole = archive(&stores).await;
+        let head = first_file(&whole);
+        let hostile = ["../outside", "/etc/passwd", "records/../../outside", "blobs//x", "format", "meta/db", "tmp/x", "records/a\\b"];
+        for name in hostile {
+            let mut header = tar::Header::new_gnu();
+            header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
+            let error = put_back(dir.path(), &with(&head, header)).unwrap_err();
+            assert!(matches!(&error, RestoreError::Backup(BackupError::Damaged(_))), "{name}: {error}");
+        }
+        for kind in [tar::EntryType::Symlink, tar::EntryType::Link, tar::EntryType::Directory, tar::EntryType::Fifo] {
+            let mut header = tar::Header::new_gnu();
+            header.set_path("records/link").unwrap();
+            header.set_entry_type(kind);
+            let error = put_back(dir.path(), &with(&head, header)).unwrap_err();
+            assert!(matches!(&error, RestoreError::Backup(BackupError::Damaged(_))), "{kind:?}: {error}");
+        }
+        assert!(!dir.path().join("outside").exists());
+        assert!(leaves_nothing(&dir.path().join("restored")));
+    });
+}
+
+/// The archive's first header and content.
+fn first_file(archive: &[u8]) -> Vec<u8> {
+    let mut entries = tar::Archive::new(archive);
+    let len = entries.entries().unwrap().next().unwrap().unwrap().header().size().unwrap();
+    archive[..512 + usize::try_from(len.next_multiple_of(512)).unwrap()].to_vec()
+}
+
+/// The archive's beginning, and an empty entry after it.
+fn with(head: &[u8], mut header: tar::Header) -> Vec<u8> {
+    header.set_size(0);
+    header.set_cksum();
+    [head, header.as_bytes(), &[0; 1024]].concat()
+}
+
+#[test]
+fn a_backup_goes_into_an_empty_directory_only_and_not_into_an_older_program() {
+    runtime().block_on(async {
+        let dir = memory_dir();
+        let original = dir.path().join("original");
+        let (stores, _) = open(&original, Disk::default()).unwrap();
+        let whole = archive(&stores).await;
+        // Somebody works there.
+        assert!(matches!(restore(&original, Cursor::new(&whole)), Err(RestoreError::DataDir(OpenError::InUse { .. }))));
+        drop(stores);
+        assert!(matches!(restore(&original, Cursor::new(&whole)), Err(RestoreError::NotEmpty(_))));
+        let home = dir.path().join("home");
+        fs::create_dir_all(home.join("tmp/mine")).unwrap();
+        assert!(matches!(restore(&home, Cursor::new(&whole)), Err(RestoreError::DataDir(OpenError::NotOurs { .. }))));
+        assert!(home.join("tmp/mine").exists());
+        // What an interrupted one left is no obstacle.
+        fs::create_dir_all(dir.path().join("restored/tmp/restore/blobs")).unwrap();
+        put_back(dir.path(), &whole).unwrap();
+        let newer = String::from_utf8_lossy(&whole).replacen("\"format\": 2", "\"format\": 9", 1);
+        let error = restore(&dir.path().join("other"), Cursor::new(newer.as_bytes())).unwrap_err();
+        assert!(matches!(&error, RestoreError::Backup(BackupError::Newer(needs)) if needs == "0.2.0"), "{error}");
+    });
+}
+
+#[test]
+fn an_index_made_anew_while_serving_says_the_same_and_a_loss_stops_it() {
+    runtime().block_on(async {
+        let dir = memory_dir();
+        let (stores, _) = open(dir.path(), Disk::default()).unwrap();
+        for step in 0..8 {
+            act(&stores, step).await.unwrap();
+        }
+        let before = dump(&stores).await;
+        let old = fs::metadata(dir.path().join("meta/db")).unwrap();
+        stores.verify.rebuild().await.unwrap();
+        let new = fs::metadata(dir.path().join("meta/db")).unwrap();
+        assert!(std::os::unix::fs::MetadataExt::ino(&old) != std::os::unix::fs::MetadataExt::ino(&new), "it is another file");
+        assert_eq!(dump(&stores).await, before);
+        act(&stores, 8).await.unwrap();
+        act(&stores, 9).await.unwrap();
+        let before = dump(&stores).await;
+        let record = dir.path().join("records/corp.example.com/lib/@v/v1.0.0.json");
+        let bytes = fs::read(&record).unwrap();
+        fs::remove_file(&record).unwrap();
+        stores.verify.rebuild().await.unwrap_err();
+        fs::write(&record, bytes).unwrap();
+        stores.verify.rebuild().await.unwrap();
+        assert_eq!(dump(&stores).await, before);
+        drop(stores);
+        assert_eq!(dump(&reopen(dir.path())).await, before);
+    });
+}
