@@ -30,7 +30,9 @@ impl Operations {
     pub(super) async fn refresh(&self, ask: RefreshAsk) -> Result<Vec<RefreshLine>, OperationError> {
         let RefreshAsk { module, version } = ask;
         if !self.policy.decide(&module).await?.is_public() {
-            return Err(OperationError::Refused(format!("{module} is private: upstream is not asked for it; see `modgate explain {module}`")));
+            return Err(OperationError::Refused(format!(
+                "{module} is private: upstream is not asked for it; see `modgate explain {module}`"
+            )));
         }
         let renewed = self.cache.refresh(&module, version.as_ref(), OPERATOR).await;
         let error = |outcome: &Result<u16, CacheError>| outcome.as_ref().err().map(ToString::to_string);

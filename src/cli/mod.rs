@@ -18,6 +18,7 @@ pub mod explain;
 pub mod healthcheck;
 mod out;
 pub mod password;
+pub mod refresh;
 mod samples;
 pub mod serve;
 pub mod token;
@@ -72,6 +73,8 @@ enum Command {
     Token(token::Command),
     /// Hash a password for the settings file
     Password,
+    /// Ask upstream again now for a module's list, latest version, branches and absences
+    Refresh(refresh::Options),
     /// Re-hash everything that is kept
     Verify(verify::Options),
     /// Write all that cannot be made anew into one archive, while serving
@@ -127,6 +130,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Claim(command) => connected(global, async |server| claim::run(&server, command).await),
         Command::Token(command) => connected(global, async |server| token::run(&server, command).await),
         Command::Password => password::run(),
+        Command::Refresh(options) => connected(global, async |server| refresh::run(&server, options).await),
         Command::Verify(options) => connected(global, async |server| verify::run(&server, options).await),
         Command::Backup(options) => connected(global, async |server| backup::take(server, options).await),
         Command::Restore(options) => backup::put(global, options),

@@ -6,6 +6,7 @@ mod bad_input;
 mod bypass;
 mod drain;
 mod first_run;
+mod freshness;
 mod go_command;
 mod http2;
 mod http_limits;
