@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::access::{Access, AuthError, BaseAccess, Principal};
-use crate::cache::{Absence, Body, Cache, CacheError, CacheStatus, Cached, Resolved};
+use crate::cache::{Absence, Asker, Body, Cache, CacheError, CacheStatus, Cached, Resolved};
 use crate::config::{Config, Miss};
 use crate::egress::{Denied, Policy, Verdict, miss_text};
 use crate::hosted::{Hosted, PublishRefusal, Publisher, Read, Upload, UploadError, View};
@@ -35,6 +35,15 @@ pub struct Answer {
     pub etag: Option<String>,
     /// The class of the owner whose it is.
     pub owner: OwnerClass,
+}
+
+/// How a module is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct How {
+    /// Only the head of the answer will be sent.
+    pub head: bool,
+    /// What is remembered of lists, branches and absences does not do.
+    pub no_cache: bool,
 }
 
 /// Who asks, and in which request.
@@ -110,6 +119,9 @@ pub enum Refusal {
     /// Upstream was too slow.
     #[error("{0}")]
     UpstreamSlow(String),
+    /// It waited for its turn to ask upstream, in vain.
+    #[error("{0}; try again")]
+    Busy(String),
     /// Our own storage failed; the detail is for the log.
     #[error("the gateway's storage failed: its operator finds the cause in the log")]
     Storage(String),
@@ -140,6 +152,7 @@ impl Refusal {
             Self::Stalled(_) => "stalled",
             Self::Upstream(_) => "upstream",
             Self::UpstreamSlow(_) => "upstream-slow",
+            Self::Busy(_) => "busy",
             Self::Storage(_) => "storage",
         }
     }
@@ -173,7 +186,8 @@ impl Refusal {
             | Self::Interrupted(_)
             | Self::Stalled(_)
             | Self::Upstream(_)
-            | Self::UpstreamSlow(_) => None,
+            | Self::UpstreamSlow(_)
+            | Self::Busy(_) => None,
         }
     }
 }
@@ -253,13 +267,13 @@ impl Gateway {
         }
     }
 
-    /// Answers the GOPROXY protocol. `head`: only the head of the answer will be sent.
-    pub async fn module(&self, base: &Base, path: &ModulePath, ask: &ModuleAsk, caller: &Caller, head: bool) -> Result<Answer, Refusal> {
+    /// Answers the GOPROXY protocol.
+    pub async fn module(&self, base: &Base, path: &ModulePath, ask: &ModuleAsk, caller: &Caller, how: How) -> Result<Answer, Refusal> {
         let Caller { who, actor } = caller;
         let owner = self.base(base, who)?;
         let sees = |owner: &OwnerName| self.access.may_read(who, owner);
         let view = View { owner, sees: &sees, actor };
-        match self.hosted.read(&view, path, ask, !head).await? {
+        match self.hosted.read(&view, path, ask, !how.head).await? {
             Read::Found(answer) => {
                 let owner = self.owner_class(&answer.owner);
                 return Ok(Answer { media: ask.media_type(), body: answer.body, cache: None, etag: answer.etag, owner });
@@ -274,7 +288,8 @@ impl Gateway {
         match ask {
             ModuleAsk::Alias(_) => Err(Refusal::Absent(format!("{path}: the latest.* files are there for modules hosted here only"))),
             ModuleAsk::NoVersion(query) => Err(Refusal::Absent(format!("{path}@{query}: not a canonical version"))),
-            _ => match self.cache.resolve(path, ask, who.text()).await {
+            // Strangers cannot make us ask upstream more often than the settings say.
+            _ => match self.cache.resolve(path, ask, Asker { principal: who.text(), anew: how.no_cache && !who.is_anonymous() }).await {
                 Ok(resolved) => found(resolved),
                 // Published here, or claimed, since it was judged above: from now on it is a miss like any other.
                 Err(CacheError::Denied(denied)) => Err(match &*denied {
@@ -322,6 +337,8 @@ impl Gateway {
         let Some(owner) = owner else { return Err(no_owner()) };
         let publisher = Publisher { actor: actor.clone(), may_read: self.access.may_read(who, owner) };
         let published = self.hosted.publish(owner, &publisher, content_type, body).await?;
+        // Should the path be public again one day: what was said of it before was said of another module.
+        self.cache.forget(&published.path).await;
         Ok(published.text())
     }
 
@@ -355,6 +372,7 @@ impl Gateway {
             },
             CacheError::Timeout(error) => Refusal::UpstreamSlow(chain(&*error)),
             CacheError::Upstream(error) => Refusal::Upstream(chain(&*error)),
+            CacheError::Busy(_) => Refusal::Busy(error.to_string()),
             CacheError::Off => Refusal::Absent("upstream is off here, and this is not in the cache".to_owned()),
             CacheError::Storage(cause) => Refusal::Storage(cause),
         }

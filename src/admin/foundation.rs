@@ -72,7 +72,7 @@ impl Foundation {
         log_healing(&healed);
         let policy = Arc::new(Policy::new(&config, stores.records.clone()).with_audit(audit.clone()));
         let gate = Arc::new(Gate::new(policy.clone()));
-        let stock = Stock::open(&data, &config.cache, gate.clone(), stores.records.clone())?;
+        let stock = Stock::open(&data, &config.cache, gate.clone(), stores.records.clone(), metrics.fills.clone())?;
         let log_ins = LogIns::new()?;
         let foundation = Self { stores, gate, stock, breakers: Breakers::default(), log_ins, audit, metrics };
         let operations = foundation.operations(config, policy)?;
@@ -89,7 +89,7 @@ impl Foundation {
         let Self { stores, gate, stock, breakers, log_ins, audit, metrics } = self;
         let access = Arc::new(Access::new(&config, stores.records.clone(), log_ins.clone()));
         let upstream = Arc::new(Upstream::new(&config.upstream, gate.clone(), breakers.clone(), metrics.upstream.clone())?);
-        let cache = Cache::new(stock.clone(), &config.cache, upstream.clone());
+        let cache = Cache::new(stock.clone(), &config.cache, config.limits.queue, upstream.clone());
         let (stores, audit, metrics) = (stores.clone(), audit.clone(), metrics.clone());
         Ok(Operations { config: Arc::new(config), stores, policy, access, upstream, cache, audit, metrics })
     }

@@ -13,6 +13,7 @@ mod gc;
 mod metrics;
 mod moving;
 mod names;
+mod refresh;
 mod retention;
 mod tokens;
 mod verify;
@@ -41,6 +42,7 @@ pub use explain::Explain;
 pub use foundation::{Foundation, OpenError, SettingsError};
 pub use gc::{GcAsk, GcDone, GcLine};
 pub use moving::{MoveAsk, MoveDone};
+pub use refresh::{RefreshAsk, RefreshLine};
 pub use tokens::{TokenAsk, TokenLine, TokenMade, TokenRevoke};
 pub use verify::{FindingLine, Verified};
 
@@ -123,6 +125,7 @@ impl Operations {
             "purge" => told(self.purge(asked(args)?, actor).await?),
             "gc" => told(self.gc(asked(args)?, actor).await?),
             "audit" => told(self.audit_page(asked(args)?).await?),
+            "refresh" => told(self.refresh(asked(args)?).await?),
             "verify" => told(self.verify(actor).await?),
             "rebuild" => told(self.stores.verify.rebuild().await?),
             "findings" => told(self.findings().await?),

@@ -4,6 +4,7 @@
 //! absences. No element of a module path begins with `@`, so modules' files and folders never collide; `sumdb` has
 //! no dot, so no module is called that.
 
+use crate::module::version::unescape_query;
 use crate::module::{ModulePath, Version};
 use crate::protocol::{ModuleAsk, SumdbWhat};
 use std::fmt;
@@ -116,6 +117,32 @@ impl Asset {
             _ => return None,
         };
         Some(Self::Module(ModulePath::unescape(path).ok()?, ask))
+    }
+}
+
+/// The folder of what never changes of a module's versions.
+pub(super) fn files_of_version(path: &ModulePath) -> String {
+    format!("download/{}/@v", path.escaped())
+}
+
+/// The folder of the answers with a date about a module's versions: all but that of `@latest`.
+pub(super) fn memos_of_version(path: &ModulePath) -> String {
+    format!("queries/{}/@v", path.escaped())
+}
+
+/// What was asked, by the name of its file in that folder.
+pub(super) fn ask_of_memo(name: &str) -> Option<ModuleAsk> {
+    if name == "list" {
+        return Some(ModuleAsk::List);
+    }
+    let (escaped, ext) = name.rsplit_once('.')?;
+    let query = unescape_query(escaped).ok()?;
+    match (ext, query.parse::<Version>()) {
+        ("info", Ok(version)) => Some(ModuleAsk::Info(version)),
+        ("info", Err(_)) => Some(ModuleAsk::Query(query)),
+        ("mod", Ok(version)) => Some(ModuleAsk::Mod(version)),
+        ("zip", Ok(version)) => Some(ModuleAsk::Zip(version)),
+        _ => None,
     }
 }
 

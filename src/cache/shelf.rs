@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use tempfile::TempPath;
@@ -44,6 +44,16 @@ pub(super) enum Content {
 pub(super) enum Kept {
     Found { content: Content, etag: Option<String> },
     Absent(Absent),
+}
+
+/// What is kept, and where.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// The key that it was read from.
+    pub(super) key: String,
+    pub(super) kept: Kept,
+    /// When upstream said so; `None` for what never changes.
+    pub(super) at: Option<SystemTime>,
 }
 
 /// Why something is not kept; it is served all the same.
@@ -91,22 +101,22 @@ impl Shelf {
         Ok(Self { index, upkeep, disk, tmp: tmp.to_owned() })
     }
 
-    /// What is kept for an asset, and whether it is still fresh. `fresh`, `not_found`: for how long answers and absences are.
-    pub(super) fn look_up(&self, asset: &Asset, now: SystemTime, fresh: Duration, not_found: Duration) -> Option<(Kept, bool)> {
+    /// What is kept for an asset.
+    pub(super) fn look_up(&self, asset: &Asset) -> Option<Answer> {
         let place = asset.place();
-        if let Some(content) = place.file.and_then(|key| self.file(asset, &key)) {
-            return Some((content, true));
+        if let Some(key) = place.file
+            && let Some(kept) = self.file(asset, &key)
+        {
+            return Some(Answer { key, kept, at: None });
         }
         let key = place.memo?;
         let (memo, content) = self.checked(&key, |file, len, noted| (len == noted).then(|| read_memo(&key, file, len))?)?;
-        let limit = if memo.status == 200 { fresh } else { not_found };
-        let is_fresh = !asset.is_never_fresh() && memo.is_fresh(now, limit);
         let kept = match (memo.status, content) {
             (200, content) => Kept::Found { content, etag: Some(strong(&memo.sha256)) },
             (status, Content::Bytes(text)) => Kept::Absent(Absent { status, text: String::from_utf8_lossy(&text).into_owned() }),
             (_, Content::File { .. }) => return None,
         };
-        Some((kept, is_fresh))
+        Some(Answer { key, kept, at: Some(memo.at()) })
     }
 
     fn file(&self, asset: &Asset, key: &str) -> Option<Kept> {
@@ -114,7 +124,8 @@ impl Shelf {
             Some(beside) => self.checked(key, |file, len, noted| {
                 let h1 = read_hash(&self.index.path(&beside))?;
                 let whole = len > 0 && len + h1.to_string().len() as u64 == noted;
-                whole.then(|| Kept::Found { content: Content::File { file: file.clone(), from: 0, len }, etag: Some(weak(&h1)) })
+                let content = if whole { content(file, 0, len)? } else { return None };
+                Some(Kept::Found { content, etag: Some(weak(&h1)) })
             }),
             None => self.checked(key, |file, len, noted| (len == noted).then(|| read_file(asset, file, len))?),
         }

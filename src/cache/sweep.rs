@@ -105,6 +105,6 @@ impl Shelf {
             file.take(memo::HEAD_BYTES_MAX as u64).read_to_end(&mut start).ok()?;
             Memo::read(key, &start, len)
         };
-        head().is_some_and(|(memo, _)| memo.status != 200 && !memo.is_fresh(now, ABSENCE_AGE_MAX))
+        head().is_some_and(|(memo, _)| memo.status != 200 && now.duration_since(memo.at()).is_ok_and(|age| age >= ABSENCE_AGE_MAX))
     }
 }

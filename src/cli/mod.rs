@@ -79,7 +79,7 @@ enum Command {
     Token(token::Command),
     /// Hash a password for the settings file
     Password,
-    /// Drop what is cached of a module
+    /// Ask upstream again now for what is remembered of a module and may have changed, or drop what is cached
     Refresh(refresh::Options),
     /// List, or remove, what is of no use any more
     Gc(gc::Options),

@@ -163,6 +163,8 @@ pub struct Limits {
     pub stall: Duration,
     /// Connections served at once; more wait in the backlog.
     pub connections: usize,
+    /// How long a request for something that is not cached may wait until it is its turn to ask upstream.
+    pub queue: Duration,
 }
 
 /// `[upstream]`
@@ -272,8 +274,12 @@ pub struct Cache {
     pub max_size: u64,
     /// Bytes of the file system that stay free; 0: nobody looks.
     pub min_free: u64,
+    /// The bound on small answers kept in memory as well, bytes; 0: none are.
+    pub memory: u64,
     /// How long list, @latest and branches are fresh.
     pub fresh: Duration,
+    /// Up to what age, counted from when upstream said so, they are served while upstream is asked again.
+    pub stale: Duration,
     /// How long a 404 or 410 is fresh.
     pub not_found: Duration,
 }

@@ -37,7 +37,9 @@ pub(super) fn config(r: &mut Reader, file: Option<PathBuf>) -> Config {
         cache: Cache {
             max_size: r.or("cache.max_size", 0, |raw| values::size(raw, &(0..=u64::MAX))),
             min_free: r.or("cache.min_free", 0, |raw| values::size(raw, &(0..=u64::MAX))),
+            memory: r.or("cache.memory", 0, |raw| values::size(raw, &(0..=u64::MAX))),
             fresh: duration(r, "cache.fresh", true),
+            stale: duration(r, "cache.stale", true),
             not_found: duration(r, "cache.not_found", true),
         },
         access: Access { anonymous_read: r.or("access.anonymous", true, |raw| values::word(raw, &[("read", true), ("none", false)])) },
@@ -139,6 +141,7 @@ fn limits(r: &mut Reader) -> Limits {
         idle: duration(r, "limits.idle", false),
         stall: duration(r, "limits.stall", false),
         connections: r.or("limits.connections", 0, |raw| values::count(raw, &CONNECTIONS)),
+        queue: duration(r, "limits.queue", true),
     }
 }
 

@@ -19,7 +19,7 @@ use super::response::{self, Note};
 use super::{BodyError, Head, ListenerKind, Reply, RequestBody, Service, Summary};
 use crate::access::Principal;
 use crate::admin::{BACKUP, OPERATOR, OperationError, Operations};
-use crate::gateway::{Caller, Gateway, Refusal};
+use crate::gateway::{Caller, Gateway, How, Refusal};
 use crate::hosted::{Upload, UploadError};
 use crate::module::OwnerName;
 use crate::observe::audit::Actor;
@@ -163,7 +163,8 @@ impl House {
         match request {
             Request::Home(_) => self.home(who).await,
             Request::Module(base, path, ask) => {
-                self.gateway.module(&base, &path, &ask, caller, head.method == Method::HEAD).await.map(response::answer)
+                let how = How { head: head.method == Method::HEAD, no_cache: no_cache(&head.headers) };
+                self.gateway.module(&base, &path, &ask, caller, how).await.map(response::answer)
             }
             Request::Sumdb(_, ask) if ask.what == SumdbWhat::Supported => Ok(response::text(200, String::new())),
             Request::Sumdb(base, ask) => self.gateway.sumdb(&base, &ask, who).await.map(response::answer),
@@ -299,6 +300,12 @@ fn owner(request: &Request) -> Option<&OwnerName> {
         Request::Publish(owner) | Request::Delete(owner, ..) | Request::Packages(owner) | Request::Package(owner, ..) => owner.as_ref(),
         Request::Health | Request::Ready | Request::Metrics | Request::Admin(_) => None,
     }
+}
+
+/// Whether the client asks for what is not remembered (RFC 9111, section 5.2.1.4).
+fn no_cache(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|directive| directive.trim().eq_ignore_ascii_case("no-cache"))
 }
 
 /// The word for a request in the log.

@@ -148,7 +148,7 @@ pub(super) fn refuse(refusal: &Refusal, request_id: &str) -> Answered {
         Refusal::Full => line(507, &text),
         Refusal::Upstream(_) => line(502, &text),
         Refusal::UpstreamSlow(_) => line(504, &text),
-        Refusal::Storage(_) => unavailable(&text),
+        Refusal::Busy(_) | Refusal::Storage(_) => unavailable(&text),
     };
     let first_line = shown(&refusal.to_string()).lines().next().map(str::to_owned);
     let note = note(&mut reply);

@@ -126,6 +126,7 @@ pub(crate) fn limits() -> Limits {
         idle: Duration::from_millis(1500),
         stall: Duration::from_millis(1000),
         connections: 100,
+        queue: Duration::from_secs(1),
     }
 }
 

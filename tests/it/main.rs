@@ -8,6 +8,7 @@ mod bypass;
 mod cache_bound;
 mod drain;
 mod first_run;
+mod freshness;
 mod go_command;
 mod http2;
 mod http_limits;

@@ -62,7 +62,7 @@ async fn the_disk_never_holds_more_than_the_bound_while_fills_compete() {
         .map(|(version, body)| {
             let cache = world.cache.clone();
             tokio::spawn(async move {
-                let resolved = cache.resolve(&"example.com/m".parse().unwrap(), &zip(&version), "test").await.unwrap();
+                let resolved = cache.resolve(&"example.com/m".parse().unwrap(), &zip(&version), TEST).await.unwrap();
                 assert_eq!(read_or_panic_at_once(resolved).await.unwrap().1, body);
             })
         })
@@ -210,7 +210,7 @@ async fn many_who_ask_for_what_does_not_fit_all_get_it() {
     let asked: Vec<_> = (0..10)
         .map(|_| {
             let cache = world.cache.clone();
-            tokio::spawn(async move { cache.resolve(&"example.com/m".parse().unwrap(), &zip("v1.0.0"), "test").await })
+            tokio::spawn(async move { cache.resolve(&"example.com/m".parse().unwrap(), &zip("v1.0.0"), TEST).await })
         })
         .collect();
     for one in asked {
@@ -255,14 +255,14 @@ async fn names_too_long_for_a_file_pass_through() {
     let body = zip_of("v1.0.0", 300_000);
     world.fake.set(&format!("/{path}/@v/v1.0.0.zip"), Act::ok("application/zip", body.clone()));
     for (ask, body) in [(list(), b"v1.0.0\n".to_vec()), (zip("v1.0.0"), body)] {
-        let resolved = world.cache.resolve(&path, &ask, "test").await.unwrap();
+        let resolved = world.cache.resolve(&path, &ask, TEST).await.unwrap();
         assert_eq!(read_or_panic_at_once(resolved).await.unwrap(), (CacheStatus::Bypass, body));
     }
     assert_eq!(world.disk_bytes(), 0);
 }
 
 fn bounded(max_size: u64) -> config::Cache {
-    config::Cache { max_size, min_free: 0, fresh: FRESH, not_found: NOT_FOUND }
+    settings(max_size, 0)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,12 +5,6 @@ use crate::config::Hop;
 
 use tokio::sync::Semaphore;
 
-async fn until(condition: impl Fn() -> bool) {
-    while !condition() {
-        tokio::task::yield_now().await;
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_who_ask_at_once_make_one_request() {
     let world = World::new().await;
@@ -26,7 +20,7 @@ async fn fifty_who_ask_at_once_make_one_request() {
         let asked: Vec<_> = (0..50)
             .map(|_| {
                 let (cache, ask) = (world.cache.clone(), ask.clone());
-                tokio::spawn(async move { cache.resolve(&"example.com/m".parse().unwrap(), &ask, "test").await })
+                tokio::spawn(async move { cache.resolve(&"example.com/m".parse().unwrap(), &ask, TEST).await })
             })
             .collect();
         until(|| world.fake.count(&target(at)) == 1).await;
@@ -49,7 +43,7 @@ async fn a_fill_goes_on_when_everyone_has_left() {
     let (first, second) = body.split_at(500);
     world.fake.set(&target("@v/v1.0.0.zip"), Act::Halves([head.as_bytes(), first].concat(), gate.clone(), second.to_vec()));
     let cache = world.cache.clone();
-    let asked = tokio::spawn(async move { cache.resolve(&"example.com/m".parse().unwrap(), &zip("v1.0.0"), "test").await });
+    let asked = tokio::spawn(async move { cache.resolve(&"example.com/m".parse().unwrap(), &zip("v1.0.0"), TEST).await });
     until(|| world.fake.count(&target("@v/v1.0.0.zip")) == 1).await;
     asked.abort();
     assert!(asked.await.unwrap_err().is_cancelled());
@@ -70,7 +64,7 @@ async fn a_fill_that_is_abandoned_leaves_nothing_and_lets_go_of_the_directory() 
     world.fake.set(&target("@v/v1.0.0.zip"), Act::Halves([head.as_bytes(), first].concat(), never, second.to_vec()));
     let held = Arc::strong_count(&world.data);
     let cache = world.cache.clone();
-    let asked = tokio::spawn(async move { cache.resolve(&"example.com/m".parse().unwrap(), &zip("v1.0.0"), "test").await });
+    let asked = tokio::spawn(async move { cache.resolve(&"example.com/m".parse().unwrap(), &zip("v1.0.0"), TEST).await });
     until(|| world.disk_bytes() > 0 || !kept_files(world.dir.path()).is_empty()).await;
     world.cache.abandon_fills();
     assert!(matches!(asked.await.unwrap(), Err(CacheError::Storage(_))));
@@ -123,7 +117,7 @@ async fn answers_that_are_being_replaced_are_never_taken_for_corrupt() {
             let cache = world.cache.clone();
             tokio::spawn(async move {
                 for _ in 0..100 {
-                    let resolved = cache.resolve(&"example.com/m".parse().unwrap(), &list(), "test").await.unwrap();
+                    let resolved = cache.resolve(&"example.com/m".parse().unwrap(), &list(), TEST).await.unwrap();
                     assert!(read_or_panic_at_once(resolved).await.unwrap().1.starts_with(b"v1.0.0\n"));
                 }
             })

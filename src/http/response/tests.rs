@@ -43,6 +43,7 @@ fn refusals() -> Vec<Refusal> {
         Refusal::Stalled(text()),
         Refusal::Upstream(text()),
         Refusal::UpstreamSlow(text()),
+        Refusal::Busy(text()),
         Refusal::Storage(text()),
     ]
 }
@@ -63,7 +64,7 @@ fn row(refusal: &Refusal) -> Row {
         Refusal::Conflict(_) => (409, &[]),
         Refusal::TooLarge(_) => (413, &[]),
         Refusal::Upstream(_) => (502, &[]),
-        Refusal::Storage(_) => (503, LATER),
+        Refusal::Busy(_) | Refusal::Storage(_) => (503, LATER),
         Refusal::UpstreamSlow(_) => (504, &[]),
         Refusal::Full => (507, &[]),
     }
