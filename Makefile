@@ -22,8 +22,10 @@ test: test-deps ## everything but what needs the outside
 test-live: test-deps ## against the real public Go module proxy
 	cargo test --locked --release --test it -- --ignored --nocapture --test-threads 1 live::
 
-bench: build-deps ## what the pure parts cost
+bench: build-deps ## the pure parts, the cache's index with a million entries, and whether time tells a stranger anything
 	cargo bench --locked --bench pure
+	cargo bench --locked --bench index
+	cargo bench --locked --bench timing
 
 check: build-deps $(TOOLS)/bin/cargo-deny ## formatting, lints, documentation, dependencies
 	cargo fmt --check
@@ -37,7 +39,7 @@ audit: $(TOOLS)/bin/cargo-deny ## known vulnerabilities in dependencies; fetches
 build-deps: ## what the build needs: cmake, a C compiler (Debian packages)
 	@tests/install-deps.sh build
 
-test-deps: build-deps ## what the tests need besides: Go, curl, git
+test-deps: build-deps ## what the tests need besides: Go, curl, git, promtool, systemd-analyze
 	@tests/install-deps.sh test
 
 $(TOOLS)/bin/cargo-deny:

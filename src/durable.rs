@@ -13,6 +13,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::io::Errno;
 use tempfile::{NamedTempFile, TempPath};
@@ -104,6 +105,7 @@ pub trait Faults: Send + Sync + 'static {
 #[derive(Clone, Default)]
 pub struct Disk {
     faults: Option<Arc<dyn Faults>>,
+    closed: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for Disk {
@@ -115,11 +117,24 @@ impl fmt::Debug for Disk {
 impl Disk {
     /// A disk whose every step goes through `faults`.
     pub fn with_faults(faults: Arc<dyn Faults>) -> Self {
-        Self { faults: Some(faults) }
+        Self { faults: Some(faults), closed: Arc::default() }
+    }
+
+    /// The same way, which can be closed by itself.
+    pub fn apart(&self) -> Self {
+        Self { faults: self.faults.clone(), closed: Arc::default() }
+    }
+
+    /// From here on every step by this way and its clones fails: what it led to is somebody else's.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
     }
 
     fn step<T>(&self, step: Step, path: &Path, mut run: impl FnMut() -> io::Result<T>) -> Result<T, DurableError> {
         let fail = |source| DurableError { step, path: path.to_owned(), source };
+        if self.closed.load(Ordering::SeqCst) {
+            return Err(fail(io::Error::other("this process has let go of the directory")));
+        }
         let Some(faults) = &self.faults else { return run().map_err(fail) };
         let mut out = None;
         faults

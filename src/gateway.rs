@@ -3,15 +3,21 @@
 //! An answer to a read depends only on the path's class and on what the principal may see. A module that is
 //! hosted but not visible takes the very same way as one that is not there.
 
+mod packages;
+
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::access::{Access, AuthError, BaseAccess, Principal};
-use crate::cache::{Absence, Body, Cache, CacheError, CacheStatus, Resolved};
-use crate::config::Config;
-use crate::egress::{Denied, Policy, miss_text};
+use crate::cache::{Absence, Asker, Body, Cache, CacheError, CacheStatus, Cached, Resolved};
+use crate::config::{Config, Miss};
+use crate::egress::{Denied, Policy, Verdict, miss_text};
 use crate::hosted::{Hosted, PublishRefusal, Publisher, Read, Upload, UploadError, View};
 use crate::module::{ModulePath, OwnerName, Version};
 use crate::observe::audit::{Actor, Audit};
+use crate::observe::chain;
+use crate::observe::metrics::OwnerClass;
 use crate::protocol::{Base, ModuleAsk, SumdbAsk, SumdbWhat};
 use crate::store::{Delete, StoreError, Stores};
 use crate::sumdb::proxy::{Proxy, ProxyError};
@@ -27,6 +33,17 @@ pub struct Answer {
     pub cache: Option<CacheStatus>,
     /// A strong validator, quoted.
     pub etag: Option<String>,
+    /// The class of the owner whose it is.
+    pub owner: OwnerClass,
+}
+
+/// How a module is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct How {
+    /// Only the head of the answer will be sent.
+    pub head: bool,
+    /// What is remembered of lists, branches and absences does not do.
+    pub no_cache: bool,
 }
 
 /// Who asks, and in which request.
@@ -47,12 +64,34 @@ pub enum Refusal {
     /// Credentials that are wrong, expired or revoked.
     #[error("wrong user name, password or token; or the token has expired or was revoked")]
     WrongCredentials,
+    /// Credentials that were not looked at, in a request that is not a read: too many wrong ones came from the same address.
+    #[error("{}", limited(.0))]
+    LogInsLimited(Duration),
+    /// The same in a read.
+    #[error("{}", limited(.0))]
+    ReadLimited(Duration),
+    /// Credentials that were not looked at: too many wait for that.
+    #[error("too many log-ins wait to be verified here; come again in {} s, or use a token, which does not wait", seconds(.0))]
+    LogInsBusy(Duration),
     /// Signed in without the right.
     #[error("{0}")]
     Forbidden(String),
     /// Absent, or not for this caller.
     #[error("{0}")]
     Absent(String),
+    /// Private, and not for this caller: told like what is absent, or refused.
+    #[error("{text}")]
+    Private {
+        /// Which rule decided, and where it was set: for the log.
+        verdict: Box<Verdict>,
+        /// What the caller is told.
+        text: String,
+        /// As which of both.
+        miss: Miss,
+    },
+    /// A private name at a public checksum database: the client must be mended.
+    #[error("{} is private: no public checksum database may be asked. go env -w GONOSUMDB=PATTERNS, with your private hosts", .0.path)]
+    PrivateLookUp(Box<Verdict>),
     /// Absent, says upstream: its own words go on as they are.
     #[error("{}", .0.text)]
     NotUpstream(Absence),
@@ -80,27 +119,75 @@ pub enum Refusal {
     /// Upstream was too slow.
     #[error("{0}")]
     UpstreamSlow(String),
+    /// It waited for its turn to ask upstream, in vain.
+    #[error("{0}; try again")]
+    Busy(String),
     /// Our own storage failed; the detail is for the log.
     #[error("the gateway's storage failed: its operator finds the cause in the log")]
     Storage(String),
 }
 
+/// The rule of credentials that are wrong.
+pub const CREDENTIALS: &str = "credentials";
+/// The rule of an address that showed too many of those.
+pub const LOG_INS_LIMITED: &str = "log-ins-limited";
+
 impl Refusal {
-    /// What the log should say besides the status, where something failed.
+    /// The word for the rule that decided: one of `explain`'s where the egress policy did. A closed set, for logs and metrics.
+    pub fn rule(&self) -> &'static str {
+        match self {
+            Self::SignIn => "sign-in",
+            Self::WrongCredentials => CREDENTIALS,
+            Self::LogInsLimited(_) | Self::ReadLimited(_) => LOG_INS_LIMITED,
+            Self::LogInsBusy(_) => "log-ins-busy",
+            Self::Forbidden(_) => "rights",
+            Self::Absent(_) => "absent",
+            Self::Private { verdict, .. } | Self::PrivateLookUp(verdict) => verdict.rule.name(),
+            Self::NotUpstream(_) => "absent-upstream",
+            Self::BadUpload(_) => "bad-upload",
+            Self::TooLarge(_) => "too-large",
+            Self::Conflict(_) => "conflict",
+            Self::Full => "disk-full",
+            Self::Interrupted(_) => "interrupted",
+            Self::Stalled(_) => "stalled",
+            Self::Upstream(_) => "upstream",
+            Self::UpstreamSlow(_) => "upstream-slow",
+            Self::Busy(_) => "busy",
+            Self::Storage(_) => "storage",
+        }
+    }
+
+    /// Where that rule was set, if it was.
+    pub fn set(&self) -> Option<String> {
+        match self {
+            Self::Private { verdict, .. } | Self::PrivateLookUp(verdict) => Some(verdict.where_.to_string()),
+            _ => None,
+        }
+    }
+
+    /// What failed here, with its causes: for the log, never for the client. What failed upstream was logged when it did.
     pub fn cause(&self) -> Option<String> {
         match self {
-            Self::Upstream(cause) | Self::UpstreamSlow(cause) | Self::Storage(cause) => Some(cause.clone()),
+            Self::Storage(cause) => Some(cause.clone()),
             Self::Full => Some(self.to_string()),
             Self::SignIn
             | Self::WrongCredentials
+            | Self::LogInsLimited(_)
+            | Self::ReadLimited(_)
+            | Self::LogInsBusy(_)
             | Self::Forbidden(_)
             | Self::Absent(_)
+            | Self::Private { .. }
+            | Self::PrivateLookUp(_)
             | Self::NotUpstream(_)
             | Self::BadUpload(_)
             | Self::TooLarge(_)
             | Self::Conflict(_)
             | Self::Interrupted(_)
-            | Self::Stalled(_) => None,
+            | Self::Stalled(_)
+            | Self::Upstream(_)
+            | Self::UpstreamSlow(_)
+            | Self::Busy(_) => None,
         }
     }
 }
@@ -109,9 +196,18 @@ impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Full => Self::Full,
-            StoreError::Unavailable(_) | StoreError::Corrupt(_) => Self::Storage(error.to_string()),
+            StoreError::Unavailable(_) | StoreError::Corrupt(_) => Self::Storage(chain(&error)),
         }
     }
+}
+
+fn limited(wait: &Duration) -> String {
+    format!("too many wrong passwords or tokens came from your address: yours was not looked at; come again in {} s", seconds(wait))
+}
+
+/// Whole seconds, rounded up: what `Retry-After` takes.
+pub fn seconds(wait: &Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 /// What a principal without the right to read is told.
@@ -124,6 +220,7 @@ pub struct Gateway {
     hosted: Hosted,
     cache: Cache,
     sumdb: Proxy,
+    miss: Miss,
     /// host:port of the https address, for the line that tells how to sign in.
     https_authority: Option<String>,
 }
@@ -141,16 +238,24 @@ impl Gateway {
     ) -> Self {
         let hosted = Hosted::new(config, stores, policy.clone(), audit);
         let sumdb = Proxy::new(cache.clone(), config.upstream.sumdb.clone());
-        Self { access, policy, hosted, cache, sumdb, https_authority }
+        Self { access, policy, hosted, cache, sumdb, miss: config.private.miss, https_authority }
     }
 
-    /// Who asks. `authorization` is the header as it was sent.
-    pub async fn authenticate(&self, authorization: Option<&str>) -> Result<Principal, Refusal> {
-        match self.access.authenticate(authorization).await {
+    /// Who asks. `authorization` is the header as it was sent, `from` the client's address, `read` whether it is a read that is asked.
+    pub async fn authenticate(&self, authorization: Option<&str>, from: Option<IpAddr>, read: bool) -> Result<Principal, Refusal> {
+        match self.access.authenticate(authorization, from).await {
             Ok(who) => Ok(who),
             Err(AuthError::BadCredentials) => Err(Refusal::WrongCredentials),
+            Err(AuthError::Limited(wait)) if read => Err(Refusal::ReadLimited(wait)),
+            Err(AuthError::Limited(wait)) => Err(Refusal::LogInsLimited(wait)),
+            Err(AuthError::Busy(wait)) => Err(Refusal::LogInsBusy(wait)),
             Err(AuthError::Store(error)) => Err(error.into()),
         }
+    }
+
+    /// What kind of owner this is, for the metrics.
+    pub fn owner_class(&self, owner: &OwnerName) -> OwnerClass {
+        self.access.owner_visibility(owner).into()
     }
 
     /// Whether this principal may read anything at all.
@@ -162,22 +267,37 @@ impl Gateway {
         }
     }
 
-    /// Answers the GOPROXY protocol. `head`: only the head of the answer will be sent.
-    pub async fn module(&self, base: &Base, path: &ModulePath, ask: &ModuleAsk, who: &Principal, head: bool) -> Result<Answer, Refusal> {
+    /// Answers the GOPROXY protocol.
+    pub async fn module(&self, base: &Base, path: &ModulePath, ask: &ModuleAsk, caller: &Caller, how: How) -> Result<Answer, Refusal> {
+        let Caller { who, actor } = caller;
         let owner = self.base(base, who)?;
         let sees = |owner: &OwnerName| self.access.may_read(who, owner);
-        match self.hosted.read(&View { owner, sees: &sees }, path, ask, !head).await? {
-            Read::Found(answer) => return Ok(Answer { media: ask.media_type(), body: answer.body, cache: None, etag: answer.etag }),
+        let view = View { owner, sees: &sees, actor };
+        match self.hosted.read(&view, path, ask, !how.head).await? {
+            Read::Found(answer) => {
+                let owner = self.owner_class(&answer.owner);
+                return Ok(Answer { media: ask.media_type(), body: answer.body, cache: None, etag: answer.etag, owner });
+            }
             Read::Missing(text) => return Err(Refusal::Absent(text)),
             Read::NotHosted => {}
         }
-        if !self.policy.decide(path).await?.is_public() {
-            return Err(Refusal::Absent(self.miss(path)));
+        let verdict = self.policy.decide(path).await?;
+        if !verdict.is_public() {
+            return Err(self.miss(&view, verdict).await);
         }
         match ask {
             ModuleAsk::Alias(_) => Err(Refusal::Absent(format!("{path}: the latest.* files are there for modules hosted here only"))),
             ModuleAsk::NoVersion(query) => Err(Refusal::Absent(format!("{path}@{query}: not a canonical version"))),
-            _ => self.cache.resolve(path, ask, who.text()).await.map_err(|error| self.refuse(error)).and_then(found),
+            // Strangers cannot make us ask upstream more often than the settings say.
+            _ => match self.cache.resolve(path, ask, Asker { principal: who.text(), anew: how.no_cache && !who.is_anonymous() }).await {
+                Ok(resolved) => found(resolved),
+                // Published here, or claimed, since it was judged above: from now on it is a miss like any other.
+                Err(CacheError::Denied(denied)) => Err(match &*denied {
+                    Denied::Private(verdict) => self.miss(&view, Verdict::clone(verdict)).await,
+                    Denied::Store(error) => Refusal::Storage(chain(error)),
+                }),
+                Err(error) => Err(self.refuse(error)),
+            },
         }
     }
 
@@ -185,12 +305,11 @@ impl Gateway {
     pub async fn sumdb(&self, base: &Base, ask: &SumdbAsk, who: &Principal) -> Result<Answer, Refusal> {
         self.base(base, who)?;
         // A private name is refused whatever database is named: the client must be mended, not sent on.
-        if let SumdbWhat::Lookup(path, _) = &ask.what
-            && !self.policy.decide(path).await?.is_public()
-        {
-            return Err(Refusal::Forbidden(format!(
-                "{path} is private: no public checksum database may be asked. go env -w GONOSUMDB=PATTERNS, with your private hosts"
-            )));
+        if let SumdbWhat::Lookup(path, _) = &ask.what {
+            let verdict = self.policy.decide(path).await?;
+            if !verdict.is_public() {
+                return Err(Refusal::PrivateLookUp(Box::new(verdict)));
+            }
         }
         match self.sumdb.resolve(ask, who.text()).await {
             Ok(resolved) => found(resolved),
@@ -218,6 +337,8 @@ impl Gateway {
         let Some(owner) = owner else { return Err(no_owner()) };
         let publisher = Publisher { actor: actor.clone(), may_read: self.access.may_read(who, owner) };
         let published = self.hosted.publish(owner, &publisher, content_type, body).await?;
+        // Should the path be public again one day: what was said of it before was said of another module.
+        self.cache.forget(&published.path).await;
         Ok(published.text())
     }
 
@@ -245,28 +366,42 @@ impl Gateway {
 
     fn refuse(&self, error: CacheError) -> Refusal {
         match error {
-            // Published here, or claimed, since it was judged above: from now on it is a miss like any other.
             CacheError::Denied(denied) => match &*denied {
-                Denied::Private(verdict) => Refusal::Absent(self.miss(&verdict.path)),
-                Denied::Store(error) => Refusal::Storage(error.to_string()),
+                Denied::Private(verdict) => Refusal::PrivateLookUp(Box::new(Verdict::clone(verdict))),
+                Denied::Store(error) => Refusal::Storage(chain(error)),
             },
-            CacheError::Timeout(error) => Refusal::UpstreamSlow(error.to_string()),
-            CacheError::Upstream(error) => Refusal::Upstream(error.to_string()),
+            CacheError::Timeout(error) => Refusal::UpstreamSlow(chain(&*error)),
+            CacheError::Upstream(error) => Refusal::Upstream(chain(&*error)),
+            CacheError::Busy(_) => Refusal::Busy(error.to_string()),
             CacheError::Off => Refusal::Absent("upstream is off here, and this is not in the cache".to_owned()),
             CacheError::Storage(cause) => Refusal::Storage(cause),
         }
     }
 
-    /// The one line for every private path that is not for this caller: whatever the rule, whatever is hosted.
-    fn miss(&self, path: &ModulePath) -> String {
-        miss_text(path, self.https_authority.as_deref())
+    /// The one answer for every private path that is not for this caller: whatever the rule, whatever is hosted that they do not see.
+    async fn miss(&self, view: &View<'_>, verdict: Verdict) -> Refusal {
+        let path = &verdict.path;
+        let text = miss_text(path, self.https_authority.as_deref(), self.policy.holds_unknown_hosts());
+        // A refusal above or below what they see would keep the go command from it.
+        let shown = |owner: &OwnerName| view.owner.is_none_or(|base| base == owner) && (view.sees)(owner);
+        let miss = match self.miss {
+            Miss::NotFound => Miss::NotFound,
+            Miss::Refuse => match self.policy.is_near_visible(path, &shown).await {
+                Ok(true) => Miss::NotFound,
+                Ok(false) => Miss::Refuse,
+                Err(error) => return error.into(),
+            },
+        };
+        Refusal::Private { verdict: Box::new(verdict), text, miss }
     }
 }
 
 /// What the cache came to.
 fn found(resolved: Resolved) -> Result<Answer, Refusal> {
     match resolved {
-        Resolved::Found(found) => Ok(Answer { media: found.content_type, body: found.body, cache: Some(found.status), etag: found.etag }),
+        Resolved::Found(Cached { body, content_type, status, etag }) => {
+            Ok(Answer { media: content_type, body, cache: Some(status), etag, owner: OwnerClass::None })
+        }
         Resolved::Absent(absence) => Err(Refusal::NotUpstream(absence)),
     }
 }
@@ -296,7 +431,7 @@ impl From<PublishRefusal> for Refusal {
         let text = refusal.to_string();
         match refusal {
             PublishRefusal::BadForm(_) | PublishRefusal::BadZip(_) => Self::BadUpload(text),
-            PublishRefusal::TooLarge { .. } => Self::TooLarge(text),
+            PublishRefusal::TooLarge { .. } | PublishRefusal::OverQuota { .. } => Self::TooLarge(text),
             PublishRefusal::Outside(_) => Self::Forbidden(text),
             PublishRefusal::VersionExists { .. } | PublishRefusal::NotYours { .. } | PublishRefusal::SealedOther { .. } => {
                 Self::Conflict(text)

@@ -5,7 +5,10 @@
 
 use crate::module::{ModulePath, OwnerName, Version, version};
 
+mod packages;
 mod tile;
+
+pub use packages::{PackageAsk, PackageQuery};
 
 /// Longest path that is looked at, in bytes as sent: the longest escaped module path and version fit several times.
 const PATH_MAX: usize = 4096;
@@ -20,6 +23,8 @@ pub mod media {
     pub const JSON: &str = "application/json";
     /// `.zip`
     pub const ZIP: &str = "application/zip";
+    /// Numbers for Prometheus.
+    pub const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
     /// Tiles.
     pub const BYTES: &str = "application/octet-stream";
     /// Backups.
@@ -50,10 +55,16 @@ pub enum Request {
     Publish(Option<OwnerName>),
     /// DELETE `/api/v1/packages/{owner}/go/{module}/{version}`; `None` as above.
     Delete(Option<OwnerName>, ModulePath, Version),
+    /// GET, HEAD `/api/v1/packages/{owner}`: that owner's versions, as the query string selects them ([`PackageQuery`]); `None` as above.
+    Packages(Option<OwnerName>),
+    /// GET, HEAD `/api/v1/packages/{owner}/go/{module}/{version}`, `…/files`; `None` as above.
+    Package(Option<OwnerName>, ModulePath, Version, PackageAsk),
     /// GET `/healthz`.
     Health,
     /// GET `/readyz`.
     Ready,
+    /// GET `/metrics`: served on the admin listeners only.
+    Metrics,
     /// `/admin/{command}`: served on the admin listeners only.
     Admin(String),
 }
@@ -167,25 +178,26 @@ const READ: &str = "GET, HEAD";
 
 /// Judges a method and a raw path: as sent, percent-encoded, without its query string.
 pub fn parse(method: &http::Method, raw_path: &str) -> Result<Request, Reject> {
-    let (request, allow) = route(raw_path)?;
+    let (request, allow) = route(method, raw_path)?;
     let allowed = allow.split(", ").any(|name| name == method.as_str());
     if allowed { Ok(request) } else { Err(Reject::Method(allow)) }
 }
 
 /// The request that a path names, and the methods that it takes.
-fn route(raw_path: &str) -> Result<(Request, &'static str), Reject> {
+fn route(method: &http::Method, raw_path: &str) -> Result<(Request, &'static str), Reject> {
     if raw_path.len() > PATH_MAX {
         return bad(format!("the path is longer than {PATH_MAX} bytes"));
     }
     let Some(raw) = raw_path.strip_prefix('/') else { return bad("the path does not begin with /") };
     if let Some(rest) = raw.strip_prefix("api/v1/packages/") {
-        return delete(rest).map(|request| (request, "DELETE"));
+        return packages::route(method, rest);
     }
     let path = decode(raw)?;
     match path.as_str() {
         "" => return Ok((Request::Home(Base::Root), READ)),
         "healthz" => return Ok((Request::Health, READ)),
         "readyz" => return Ok((Request::Ready, READ)),
+        "metrics" => return Ok((Request::Metrics, READ)),
         _ => {}
     }
     if let Some(command) = path.strip_prefix("admin/") {
@@ -284,17 +296,6 @@ fn sumdb(rest: &str) -> Result<SumdbAsk, Reject> {
     Err(Reject::NotFound)
 }
 
-/// What stands behind `/api/v1/packages/`: `{owner}/go/{module}/{version}`, the module percent-encoded or raw.
-fn delete(rest: &str) -> Result<Request, Reject> {
-    let Some((owner, rest)) = rest.split_once('/') else { return Err(Reject::NotFound) };
-    let Some((module, version)) = rest.strip_prefix("go/").and_then(|rest| rest.rsplit_once('/')) else { return Err(Reject::NotFound) };
-    let module = decode_with(module, Slashes::Encoded)?;
-    check_elements(&module)?;
-    let module = module.parse::<ModulePath>().or_else(|e| bad(e.to_string()))?;
-    let version = decode(version)?.parse::<Version>().or_else(|e| bad(e.to_string()))?;
-    Ok(Request::Delete(owner.parse().ok(), module, version))
-}
-
 /// No empty, `.` or `..` element.
 fn check_elements(path: &str) -> Result<(), Reject> {
     match path.split('/').find(|elem| matches!(*elem, "" | "." | "..")) {
@@ -316,6 +317,20 @@ fn decode(raw: &str) -> Result<String, Reject> {
 
 /// Percent-decodes once. What could be read differently by somebody behind us is refused, whatever it means.
 fn decode_with(raw: &str, slashes: Slashes) -> Result<String, Reject> {
+    if slashes == Slashes::Raw && raw.as_bytes().windows(3).any(|escape| escape.eq_ignore_ascii_case(b"%2f")) {
+        return bad("an encoded / in the path");
+    }
+    let path = percent_decoded(raw)?;
+    match path.chars().find(|&c| c == '%' || c == '\\' || c.is_control()) {
+        None => Ok(path),
+        Some('%') => bad("a % left after decoding the path"),
+        Some('\\') => bad("a \\ in the path"),
+        Some(_) => bad("a control character in the path"),
+    }
+}
+
+/// Percent-decodes, once.
+fn percent_decoded(raw: &str) -> Result<String, Reject> {
     let mut out = Vec::with_capacity(raw.len());
     let mut bytes = raw.bytes();
     while let Some(byte) = bytes.next() {
@@ -326,19 +341,9 @@ fn decode_with(raw: &str, slashes: Slashes) -> Result<String, Reject> {
         let digit = |b: Option<u8>| b.and_then(|b| char::from(b).to_digit(16));
         let (Some(high), Some(low)) = (digit(bytes.next()), digit(bytes.next())) else { return bad("malformed percent-encoding") };
         // Two hex digits make a byte.
-        let byte = (high * 16 + low) as u8;
-        if byte == b'/' && slashes == Slashes::Raw {
-            return bad("an encoded / in the path");
-        }
-        out.push(byte);
+        out.push((high * 16 + low) as u8);
     }
-    let path = String::from_utf8(out).or_else(|_| bad("the path is not UTF-8"))?;
-    match path.chars().find(|&c| c == '%' || c == '\\' || c.is_control()) {
-        None => Ok(path),
-        Some('%') => bad("a % left after decoding the path"),
-        Some('\\') => bad("a \\ in the path"),
-        Some(_) => bad("a control character in the path"),
-    }
+    String::from_utf8(out).or_else(|_| bad("what is percent-encoded is not UTF-8"))
 }
 
 #[cfg(test)]

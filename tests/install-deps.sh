@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the build or the tests need and the machine lacks: Debian packages by apt (as root, or by sudo),
-# and a Go toolchain from the Go module proxy into .tools/.
+# a Go toolchain from the Go module proxy into .tools/, and promtool, out of Debian's prometheus, there too.
 #   install-deps.sh build | test
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -55,14 +55,29 @@ fetch_go() {
     rm -rf "$zip" .tools/unpacked
 }
 
+# The package is unpacked, not installed: it would start a server.
+fetch_promtool() {
+    command -v apt-get >/dev/null || { echo "please install: promtool (Prometheus)" >&2; exit 1; }
+    local dir sudo=()
+    [ "$(id -u)" = 0 ] || sudo=(sudo)
+    apt-cache show prometheus >/dev/null 2>&1 || "${sudo[@]}" apt-get update -qq
+    dir=$(mktemp -d)
+    echo "fetching promtool into .tools/bin" >&2
+    (cd "$dir" && apt-get download -qq -o APT::Sandbox::User=root prometheus && dpkg-deb --extract prometheus_*.deb unpacked)
+    mkdir -p .tools/bin
+    mv "$dir/unpacked/usr/bin/promtool" .tools/bin/promtool
+    rm -rf "$dir"
+}
+
 case "${1:-}" in
     build)
         packages cmake cmake cc gcc c++ g++
         ;;
     test)
-        packages curl curl git git unzip unzip
-        export PATH="$PWD/.tools/go/bin:$PATH"
+        packages curl curl git git unzip unzip systemd-analyze systemd
+        export PATH="$PWD/.tools/go/bin:$PWD/.tools/bin:$PATH"
         go_is_new_enough || fetch_go
+        command -v promtool >/dev/null || fetch_promtool
         ;;
     *)
         sed -n '2,4s/^# //p' "$0" >&2

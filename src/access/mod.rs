@@ -1,8 +1,9 @@
 //! Who asks, and what they may do: credentials become a [`Principal`], and [`Access`] alone makes one and judges its rights.
 //!
 //! Users and owners come from the settings, tokens from the store. Users' passwords are hashed with Argon2id, off the
-//! async threads and a few at a time; a password that was right is remembered for a minute. Tokens are random, kept as
-//! SHA-256, and looked up in the store at each request: one that is revoked or has ended is refused from then on.
+//! async threads and a few at a time; right and wrong ones are remembered for a while, and wrong ones counted against the address
+//! that shows them ([`LogIns`]). Tokens are random, kept as SHA-256, and looked up in the store at each request: one that
+//! is revoked or has ended is refused from then on.
 //!
 //! What a token may do: the acts of its scopes (`publish` and `delete` imply `read`, `admin` implies all), at the owners
 //! that it is bound to, or at every owner if it is bound to none. Besides, it reads what is public. Only an
@@ -10,19 +11,26 @@
 
 mod admin_token;
 mod credentials;
+mod flights;
+mod limiter;
+mod log_ins;
 mod password;
 mod principal;
 mod rights;
 mod token;
+mod turns;
 
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use admin_token::{ADMIN_TOKEN_FILE, AdminTokenError, ensure_admin_token};
 pub use credentials::{Credentials, Malformed};
+pub use log_ins::LogIns;
 pub use password::{HashError, PASSWORD_BYTES_MAX, hash_password};
 pub use principal::Principal;
 pub use rights::BaseAccess;
@@ -30,7 +38,7 @@ pub use token::{TokenError, new_token, token_hash};
 
 use crate::config::{Config, Owner, User};
 use crate::module::{OwnerName, UserName};
-use crate::store::{Records, StoreError, unix_now};
+use crate::store::{Records, StoreError};
 
 /// Why there is no principal.
 #[derive(Debug, thiserror::Error)]
@@ -38,9 +46,25 @@ pub enum AuthError {
     /// The credentials are wrong: no such user or token, another password, expired, revoked, or not understood.
     #[error("wrong credentials")]
     BadCredentials,
+    /// The credentials were not looked at: too many wrong ones came from the same address. It is better after this time.
+    #[error("too many wrong credentials from this address")]
+    Limited(Duration),
+    /// The credentials were not looked at: too many wait for that. It is better after this time.
+    #[error("too many credentials wait to be verified")]
+    Busy(Duration),
     /// The token could not be looked up.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<log_ins::Failed> for AuthError {
+    fn from(failed: log_ins::Failed) -> Self {
+        match failed {
+            log_ins::Failed::Wrong => Self::BadCredentials,
+            log_ins::Failed::Limited(wait) => Self::Limited(wait),
+            log_ins::Failed::Busy(wait) => Self::Busy(wait),
+        }
+    }
 }
 
 /// There is no randomness to be had from the system.
@@ -54,41 +78,45 @@ pub struct Access {
     owners: BTreeMap<OwnerName, Owner>,
     users: BTreeMap<UserName, User>,
     passwords: password::Passwords,
+    log_ins: LogIns,
     records: Arc<dyn Records>,
 }
 
 impl Access {
-    /// Takes users and owners from the settings, and tokens from the store.
-    pub fn new(config: &Config, records: Arc<dyn Records>) -> Result<Self, NoRandomness> {
-        Ok(Self {
+    /// Takes users and owners from the settings, and tokens from the store. `log_ins` outlives the settings.
+    pub fn new(config: &Config, records: Arc<dyn Records>, log_ins: LogIns) -> Self {
+        Self {
             anonymous_read: config.access.anonymous_read,
             owners: config.owners.clone(),
             users: config.users.clone(),
-            passwords: password::Passwords::new(&config.users)?,
+            passwords: password::Passwords::new(&config.users, log_ins.clone()),
+            log_ins,
             records,
-        })
+        }
     }
 
-    /// Who asks, by the value of the `Authorization` header. No header: anonymous.
+    /// Who asks, by the value of the `Authorization` header, and from where (`None`: by a Unix socket). No header: anonymous.
     ///
     /// Whether a user exists cannot be told from the answer, nor from the time that it takes.
-    pub async fn authenticate(&self, authorization: Option<&str>) -> Result<Principal, AuthError> {
+    pub async fn authenticate(&self, authorization: Option<&str>, from: Option<IpAddr>) -> Result<Principal, AuthError> {
         let Some(header) = authorization else { return Ok(Principal::anonymous()) };
+        let origin = limiter::Origin::of(from);
         match Credentials::from_header(header).map_err(|Malformed| AuthError::BadCredentials)? {
-            Credentials::Token(text) => self.token(&text).await,
+            Credentials::Token(text) => match self.token(&text).await? {
+                Some(principal) => Ok(principal),
+                None => Err(self.log_ins.wrong_token(&text, origin).into()),
+            },
             Credentials::Password { user, password } => {
-                let name = self.passwords.verify(&user, &password).await.ok_or(AuthError::BadCredentials)?;
+                let name = self.passwords.verify(&user, &password, origin).await?;
                 self.user(&name).ok_or(AuthError::BadCredentials)
             }
         }
     }
 
-    async fn token(&self, text: &str) -> Result<Principal, AuthError> {
-        let record = self.records.token(&token_hash(text)).await?.ok_or(AuthError::BadCredentials)?;
-        if record.expires_unix.is_some_and(|end| end <= unix_now()) {
-            return Err(AuthError::BadCredentials);
-        }
-        Ok(Principal::of_token(record))
+    /// The token's principal; `None` for one that is unknown, revoked or has ended.
+    async fn token(&self, text: &str) -> Result<Option<Principal>, StoreError> {
+        let record = self.records.token(&token_hash(text)).await?;
+        Ok(record.filter(|record| !record.has_ended()).map(Principal::of_token))
     }
 
     /// A user of the settings, without a password: for an operator's "what would they see".

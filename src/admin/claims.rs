@@ -1,25 +1,33 @@
-//! `claim`: hosts that publishing made private, tombstones, and giving them up.
+//! `claim`: hosts that publishing made private, hosts that an operator made public, tombstones, and giving them up.
 
 use serde::{Deserialize, Serialize};
 
 use super::{OperationError, Operations, rfc3339};
+use crate::egress::Rule;
 use crate::module::ModulePath;
 use crate::observe::audit::{Actor, Event};
-use crate::store::Release;
+use crate::store::{MakePublic, Release};
 
-/// A claimed host, or a tombstone.
+/// A claimed host, one made public, or a tombstone.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ClaimLine {
-    /// `claim` or `tombstone`
+    /// `claim`, `public` or `tombstone`
     pub kind: String,
     /// The host, or the module path.
     pub name: String,
-    /// Whose.
+    /// Whose; empty for a host that was made public.
     pub owner: String,
-    /// When it was claimed, RFC 3339.
+    /// When it was claimed or made public, RFC 3339.
     pub since: Option<String>,
-    /// Who claimed it.
+    /// By whom.
     pub by: Option<String>,
+}
+
+/// `make-public`
+#[derive(Debug, Serialize, Deserialize)]
+pub struct MakePublicAsk {
+    /// A host.
+    pub host: String,
 }
 
 /// `release`
@@ -31,7 +39,7 @@ pub struct ReleaseAsk {
     pub force: bool,
 }
 
-/// What was released.
+/// What was released, or made public.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Released {
     /// One line.
@@ -48,6 +56,13 @@ impl Operations {
             since: Some(rfc3339(claim.since_unix)),
             by: Some(claim.by.clone()),
         });
+        let made_public = index.made_public.iter().map(|(host, made)| ClaimLine {
+            kind: "public".to_owned(),
+            name: host.clone(),
+            owner: String::new(),
+            since: Some(rfc3339(made.since_unix)),
+            by: Some(made.by.clone()),
+        });
         let tombstones = index.tombstones.iter().map(|(path, owner)| ClaimLine {
             kind: "tombstone".to_owned(),
             name: path.to_string(),
@@ -55,10 +70,35 @@ impl Operations {
             since: None,
             by: None,
         });
-        Ok(claims.chain(tombstones).collect())
+        Ok(claims.chain(made_public).chain(tombstones).collect())
     }
 
-    /// Gives up a claimed host, or a tombstone. A name that is both is first a host.
+    /// Makes a host public: it is not unknown any more, and publishing does not claim it.
+    pub(super) async fn make_public(&self, ask: MakePublicAsk, actor: &Actor) -> Result<Released, OperationError> {
+        let host = ask.host.to_ascii_lowercase();
+        let path: ModulePath = host.parse().map_err(|e| OperationError::Bad(format!("{e}")))?;
+        if path.host() != path.as_str() {
+            return Err(OperationError::Bad(format!("{host} is no host: name the first element alone, {}", path.host())));
+        }
+        if self.policy.is_listed(&host) {
+            return Err(OperationError::Refused(format!("{host} is listed as public or shared: no claim changes that")));
+        }
+        if let Some(verdict) = self.policy.keeps_private(&path).await? {
+            let undo = if verdict.rule == Rule::Claim { format!("; `modgate claim release {host}` first") } else { String::new() };
+            return Err(OperationError::Refused(format!("{host} stays private: rule {}, {}{undo}", verdict.rule, verdict.where_)));
+        }
+        match self.stores.records.make_public(&host, &actor.by).await? {
+            MakePublic::Public(_) => {
+                self.audit.record_durably(actor, &[Event::ClaimPublic { host: host.clone() }]).await;
+                Ok(Released { text: format!("{host} is public; `modgate claim release {host}` undoes it") })
+            }
+            MakePublic::Claimed => {
+                Err(OperationError::Refused(format!("{host} was claimed meanwhile; `modgate claim release {host}` first")))
+            }
+        }
+    }
+
+    /// Gives up a claimed host, a host that was made public, or a tombstone. A name that is both is first a host.
     pub(super) async fn release(&self, ask: ReleaseAsk, actor: &Actor) -> Result<Released, OperationError> {
         let host = ask.name.to_ascii_lowercase();
         let index = self.stores.records.hosted_index().await?;
@@ -80,6 +120,15 @@ impl Operations {
                     Ok(Released { text: format!("{host} is not claimed any more, and publishing does not claim it again") })
                 }
                 Release::Absent | Release::Hosted => Err(OperationError::Absent(format!("{host} is not claimed"))),
+            };
+        }
+        if index.made_public.contains_key(&host) {
+            return match self.stores.records.release_host(&host, &actor.by).await? {
+                Release::Released(_) => {
+                    self.audit.record_durably(actor, &[Event::ClaimReleased { name: host.clone() }]).await;
+                    Ok(Released { text: format!("{host} is not made public any more") })
+                }
+                Release::Absent | Release::Hosted => Err(OperationError::Absent(format!("{host} was not made public"))),
             };
         }
         let path: ModulePath = ask.name.parse().map_err(|e| OperationError::Bad(format!("{e}")))?;

@@ -4,14 +4,14 @@
 use std::sync::Arc;
 
 use super::Operations;
-use crate::access::{Access, NoRandomness};
+use crate::access::{Access, LogIns, NoRandomness};
 use crate::cache::{self, Cache, Stock};
 use crate::config::Config;
 use crate::egress::{Gate, Policy};
 use crate::observe::audit::Audit;
 use crate::observe::metrics::Metrics;
 use crate::store::{self, DataDir, Embedded, HealReport, Stores};
-use crate::upstream::{self, Upstream};
+use crate::upstream::{self, Breakers, Upstream};
 
 /// The data directory cannot be opened, or settings not be put over it.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +25,12 @@ pub enum OpenError {
     /// The metrics.
     #[error(transparent)]
     Metrics(#[from] prometheus::Error),
+    /// Log-ins.
+    #[error(transparent)]
+    LogIns(#[from] NoRandomness),
+    /// The audit trail's thread.
+    #[error("cannot start the audit trail: {0}")]
+    Audit(#[source] std::io::Error),
     /// The settings.
     #[error(transparent)]
     Settings(#[from] SettingsError),
@@ -39,9 +45,6 @@ pub enum SettingsError {
     /// The way upstream.
     #[error(transparent)]
     Upstream(#[from] upstream::SetupError),
-    /// Access.
-    #[error(transparent)]
-    Access(#[from] NoRandomness),
 }
 
 /// What lives as long as the process.
@@ -49,6 +52,8 @@ pub struct Foundation {
     stores: Stores,
     gate: Arc<Gate>,
     stock: Stock,
+    breakers: Breakers,
+    log_ins: LogIns,
     audit: Audit,
     metrics: Arc<Metrics>,
 }
@@ -60,35 +65,43 @@ impl Foundation {
     }
 
     fn open_blocking(config: Config) -> Result<(Self, Operations), OpenError> {
+        let metrics = Arc::new(Metrics::new()?);
         let data = Arc::new(DataDir::open(&config.data_dir)?);
+        let audit = Audit::open(&data.audit(), data.disk(), data.node(), metrics.audit.clone()).map_err(OpenError::Audit)?;
         let (stores, healed) = Embedded::open(&data)?;
         log_healing(&healed);
-        let policy = Arc::new(Policy::new(&config, stores.records.clone()));
+        let policy = Arc::new(Policy::new(&config, stores.records.clone()).with_audit(audit.clone()));
         let gate = Arc::new(Gate::new(policy.clone()));
-        let stock = Stock::open(&data, config.cache.max_size, gate.clone(), stores.records.clone())?;
-        let foundation = Self { stores, gate, stock, audit: Audit::default(), metrics: Arc::new(Metrics::new()?) };
+        let stock = Stock::open(&data, &config.cache, gate.clone(), stores.records.clone(), metrics.fills.clone())?;
+        let log_ins = LogIns::new()?;
+        let foundation = Self { stores, gate, stock, breakers: Breakers::default(), log_ins, audit, metrics };
         let operations = foundation.operations(config, policy)?;
         Ok((foundation, operations))
     }
 
     /// What other settings make of this; not in force yet, and nothing is changed by it. Reads files: not for an async thread.
     pub fn plan(&self, config: Config) -> Result<Operations, SettingsError> {
-        let policy = Arc::new(Policy::new(&config, self.stores.records.clone()));
+        let policy = Arc::new(Policy::new(&config, self.stores.records.clone()).with_audit(self.audit.clone()));
         self.operations(config, policy)
     }
 
     fn operations(&self, config: Config, policy: Arc<Policy>) -> Result<Operations, SettingsError> {
-        let Self { stores, gate, stock, audit, metrics } = self;
-        let access = Arc::new(Access::new(&config, stores.records.clone())?);
-        let upstream = Arc::new(Upstream::new(&config.upstream, gate.clone())?);
-        let cache = Cache::new(stock.clone(), &config.cache, upstream);
+        let Self { stores, gate, stock, breakers, log_ins, audit, metrics } = self;
+        let access = Arc::new(Access::new(&config, stores.records.clone(), log_ins.clone()));
+        let upstream = Arc::new(Upstream::new(&config.upstream, gate.clone(), breakers.clone(), metrics.upstream.clone())?);
+        let cache = Cache::new(stock.clone(), &config.cache, config.limits.queue, upstream.clone());
         let (stores, audit, metrics) = (stores.clone(), audit.clone(), metrics.clone());
-        Ok(Operations { config: Arc::new(config), stores, policy, access, cache, audit, metrics })
+        Ok(Operations { config: Arc::new(config), stores, policy, access, upstream, cache, audit, metrics })
     }
 
     /// Puts what was planned in force: from here on its policy alone lets paths leave, for whatever is under way as well.
     pub fn enforce(&self, operations: &Operations) {
         self.gate.enforce(operations.policy.clone());
+    }
+
+    /// Brings the cache within other bounds. Blocks on the disk.
+    pub fn resize(&self, config: &Config) {
+        self.stock.resize(&config.cache);
     }
 }
 

@@ -3,12 +3,18 @@
 //!
 //! Arguments and answers are JSON values, so that all three ways are one.
 
+mod audit;
 mod backup;
+mod cache;
 mod claims;
 mod explain;
 mod foundation;
+mod gc;
 mod metrics;
+mod moving;
 mod names;
+mod refresh;
+mod retention;
 mod tokens;
 mod verify;
 
@@ -27,10 +33,16 @@ use crate::egress::Policy;
 use crate::observe::audit::{Actor, Audit};
 use crate::observe::metrics::Metrics;
 use crate::store::{DataDir, StoreError, Stores};
+use crate::upstream::Upstream;
 
-pub use claims::{ClaimLine, ReleaseAsk, Released};
+pub use audit::AuditAsk;
+pub use cache::{PurgeAsk, PurgeDone};
+pub use claims::{ClaimLine, MakePublicAsk, ReleaseAsk, Released};
 pub use explain::Explain;
 pub use foundation::{Foundation, OpenError, SettingsError};
+pub use gc::{GcAsk, GcDone, GcLine};
+pub use moving::{MoveAsk, MoveDone};
+pub use refresh::{RefreshAsk, RefreshLine};
 pub use tokens::{TokenAsk, TokenLine, TokenMade, TokenRevoke};
 pub use verify::{FindingLine, Verified};
 
@@ -78,7 +90,9 @@ pub struct Operations {
     pub policy: Arc<Policy>,
     /// Who may do what.
     pub access: Arc<Access>,
-    /// What came from upstream.
+    /// The way upstream.
+    pub upstream: Arc<Upstream>,
+    /// What came from there.
     pub cache: Cache,
     /// What was done.
     pub audit: Audit,
@@ -96,7 +110,9 @@ impl Operations {
                 told(self.stores.records.ledger(from, limit.min(PAGE_MAX)).await?)
             }
             "claims" => told(self.claims().await?),
+            "make-public" => told(self.make_public(asked(args)?, actor).await?),
             "release" => told(self.release(asked(args)?, actor).await?),
+            "move" => told(self.move_path(asked(args)?, actor).await?),
             "token-create" => told(self.token_create(asked(args)?, actor).await?),
             "tokens" => {
                 let tokens = self.stores.records.tokens().await?;
@@ -106,6 +122,10 @@ impl Operations {
                 self.token_revoke(asked(args)?, actor).await?;
                 told(())
             }
+            "purge" => told(self.purge(asked(args)?, actor).await?),
+            "gc" => told(self.gc(asked(args)?, actor).await?),
+            "audit" => told(self.audit_page(asked(args)?).await?),
+            "refresh" => told(self.refresh(asked(args)?).await?),
             "verify" => told(self.verify(actor).await?),
             "rebuild" => told(self.stores.verify.rebuild().await?),
             "findings" => told(self.findings().await?),

@@ -54,6 +54,8 @@ pub struct TokenLine {
     pub created: String,
     /// When it ends, RFC 3339.
     pub expires: Option<String>,
+    /// That is over: it lets nobody in any more.
+    pub expired: bool,
 }
 
 /// `token-revoke`
@@ -116,6 +118,7 @@ impl TokenLine {
             owners: token.owners.iter().map(ToString::to_string).collect(),
             created: rfc3339(token.created_unix),
             expires: token.expires_unix.map(rfc3339),
+            expired: token.has_ended(),
         }
     }
 }

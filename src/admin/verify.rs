@@ -36,6 +36,11 @@ pub struct Verified {
     pub cached: u64,
 }
 
+/// Whether nine tenths of what an owner may hold are used, or more.
+fn is_nearly_full(used: u64, max_bytes: u64) -> bool {
+    used > 0 && used >= max_bytes - max_bytes / 10
+}
+
 impl Operations {
     pub(super) async fn verify(&self, actor: &Actor) -> Result<Verified, OperationError> {
         let hosted = self.stores.verify.verify().await?;
@@ -70,9 +75,21 @@ impl Operations {
             findings.push(format!("{} may leave (rule: {}) though it is {}", opening.path, opening.rule, opening.opened.relation()));
         }
         let index = self.stores.records.hosted_index().await?;
+        for host in index.made_public.keys() {
+            let path = host.parse().map_err(|_| StoreError::Corrupt(format!("{host} is no host")))?;
+            if let Some(verdict) = self.policy.keeps_private(&path).await? {
+                findings.push(format!("{host} was made public, but stays private: rule {}, {}", verdict.rule, verdict.where_));
+            }
+        }
         let gone: BTreeSet<_> = index.hosted.values().filter(|owner| !self.config.owners.contains_key(*owner)).collect();
         for owner in gone {
             findings.push(format!("owner {owner} has hosted modules but is not in the settings: only admins see them"));
+        }
+        for (name, owner) in &self.config.owners {
+            let used = index.holdings.get(name).map_or(0, |holding| holding.bytes);
+            if let Some(max_bytes) = owner.max_bytes.filter(|max_bytes| is_nearly_full(used, *max_bytes)) {
+                findings.push(format!("owner {name} holds {used} bytes and may hold {max_bytes} (owners.{name}.max_bytes)"));
+            }
         }
         Ok(findings)
     }

@@ -1,20 +1,62 @@
 //! The body of an answer, wherever it comes from: hosted modules, the cache, or straight from upstream.
 
+use std::fmt;
 use std::fs::File;
 use std::io;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
+/// An open file that nobody changes any more; it may be unlinked meanwhile. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct OpenFile {
+    // Closed before that is let go.
+    file: Arc<File>,
+    _held: Option<Arc<dyn Held>>,
+}
+
+/// What is held for as long as a file is open.
+trait Held: Send + Sync {}
+
+impl<T: Send + Sync> Held for T {}
+
+impl fmt::Debug for dyn Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("held")
+    }
+}
+
+impl OpenFile {
+    /// A file, and what counts the bytes that it has on the disk.
+    pub(super) fn holding(file: File, held: impl Send + Sync + 'static) -> Self {
+        Self { file: Arc::new(file), _held: Some(Arc::new(held)) }
+    }
+}
+
+impl From<Arc<File>> for OpenFile {
+    fn from(file: Arc<File>) -> Self {
+        Self { file, _held: None }
+    }
+}
+
+impl Deref for OpenFile {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.file
+    }
+}
+
 /// What an answer carries.
 pub enum Body {
     /// In memory; small.
     Bytes(Bytes),
-    /// A range of an open file that nobody changes any more; it may be unlinked meanwhile.
+    /// A range of a file.
     File {
         /// The file.
-        file: Arc<File>,
+        file: OpenFile,
         /// First byte.
         from: u64,
         /// Number of bytes.
@@ -51,8 +93,8 @@ impl<T: Into<Bytes>> From<T> for Body {
     }
 }
 
-impl std::fmt::Debug for Body {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bytes(bytes) => write!(f, "Bytes({})", bytes.len()),
             Self::File { from, len, .. } => write!(f, "File({from}+{len})"),

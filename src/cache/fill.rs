@@ -1,32 +1,26 @@
 //! One transfer from upstream into the cache, however many ask: the first who asks starts it, all wait for it, and
 //! it goes on when they leave.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::{Bytes, BytesMut};
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
+use tracing::Instrument as _;
 
 use crate::config::Hop;
-use crate::module::dirhash::hash_zip;
-use crate::module::{H1, ModulePath};
-use crate::protocol::{ModuleAsk, SumdbWhat};
-use crate::store::{Records, StoreError};
-use crate::upstream::{Absent, Incoming, Reply, Target, UpstreamError};
+use crate::protocol::SumdbWhat;
+use crate::upstream::{Reply, Target, UpstreamError};
 
-use super::judge;
-use super::passing::Passing;
+use super::freshness::Age;
 use super::place::Asset;
-use super::shelf::{Content, Kept, NotKept, SMALL_BYTES_MAX, Staged, strong, weak};
+use super::queue::TooBusy;
+use super::shelf::{Answer, Kept};
 use super::{Body, CacheError, Inner};
 
-/// Bytes collected before they are written.
-const WRITE_BYTES: usize = 256 << 10;
-/// A body in memory that grows past this waits for its turn.
-const BIG_BODY_BYTES: usize = 64 << 10;
-/// So many of those at once.
+/// So many bodies that are long and in memory at once.
 const BIG_BODIES_MAX: usize = 8;
 
 /// How a fill ended, for everyone who waited.
@@ -35,27 +29,42 @@ pub(super) type Landed = Result<Filled, CacheError>;
 #[derive(Clone)]
 pub(super) enum Filled {
     /// It was there already.
-    Fresh(Kept),
+    Fresh(Arc<Answer>),
     /// It came; `stored`: and stays.
     Came { kept: Kept, stored: bool },
     /// It cannot be kept and is too long to hand around: whoever takes it first has it.
     Passing(Arc<Mutex<Option<Body>>>),
 }
 
+/// A fill under way; it goes on when this is dropped.
 type Flight = Shared<BoxFuture<'static, Landed>>;
 
 /// The fills that are under way.
 pub(super) struct Flights {
     under_way: Mutex<HashMap<Asset, Flight>>,
-    big_bodies: Semaphore,
+    pub(super) big_bodies: Semaphore,
     /// Hashing takes a whole processor: as many at once as there are.
-    hashing: Semaphore,
+    pub(super) hashing: Semaphore,
+    /// True once all are to end.
+    abandoned: watch::Sender<bool>,
 }
 
 impl Default for Flights {
     fn default() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { under_way: Mutex::default(), big_bodies: Semaphore::new(BIG_BODIES_MAX), hashing: Semaphore::new(processors) }
+        Self {
+            under_way: Mutex::default(),
+            big_bodies: Semaphore::new(BIG_BODIES_MAX),
+            hashing: Semaphore::new(processors),
+            abandoned: watch::Sender::new(false),
+        }
+    }
+}
+
+impl Flights {
+    /// Ends all that are under way, and those that begin after this.
+    pub(super) fn abandon(&self) {
+        self.abandoned.send_replace(true);
     }
 }
 
@@ -68,52 +77,72 @@ impl Drop for Landing {
     }
 }
 
-/// Notes that a file of this module was fetched, durably, unless that is known.
-async fn note_known(records: &dyn Records, path: &ModulePath) -> Result<(), StoreError> {
-    if records.known().contains(path) { Ok(()) } else { records.known_put(path).await }
-}
-
-/// The module that becomes known when this was fetched and judged.
-fn makes_known(asset: &Asset) -> Option<&ModulePath> {
-    match asset {
-        Asset::Module(path, ModuleAsk::Mod(_) | ModuleAsk::Zip(_)) => Some(path),
-        Asset::Module(..) | Asset::Sumdb(..) => None,
-    }
-}
-
 impl Inner {
-    /// Waits for this asset's fill; starts it if there is none.
-    pub(super) async fn filled(self: &Arc<Self>, asset: &Asset, principal: &str) -> Landed {
-        let flight = {
-            let mut under_way = self.stock.flights.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-            match under_way.get(asset) {
-                Some(flight) => flight.clone(),
-                None => {
-                    let flight = self.clone().start(asset.clone(), principal.to_owned());
-                    under_way.insert(asset.clone(), flight.clone());
-                    flight
+    /// Waits for this asset's fill; starts it if there is none. `anew`: what is fresh does not do, unless it never changes.
+    pub(super) async fn filled(self: &Arc<Self>, asset: &Asset, principal: &str, anew: bool) -> Landed {
+        loop {
+            let landed = self.flight(asset, principal, anew).await;
+            // Another's flight, which found something fresh: it has ended, and the next one is ours, or goes out.
+            if anew && matches!(&landed, Ok(Filled::Fresh(answer)) if answer.at.is_some()) {
+                continue;
+            }
+            return landed;
+        }
+    }
+
+    /// This asset's fill; started if there is none. Nobody needs to wait for it.
+    pub(super) fn flight(self: &Arc<Self>, asset: &Asset, principal: &str, anew: bool) -> Flight {
+        let mut under_way = self.stock.flights.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(flight) = under_way.get(asset) {
+            return flight.clone();
+        }
+        let flight = self.clone().start(asset.clone(), principal.to_owned(), anew);
+        under_way.insert(asset.clone(), flight.clone());
+        flight
+    }
+
+    fn start(self: Arc<Self>, asset: Asset, principal: String, anew: bool) -> Flight {
+        let landing = Landing(self.clone(), asset.clone());
+        let mut abandoned = self.stock.flights.abandoned.subscribe();
+        let filling = async move {
+            let _landing = landing;
+            let fill = async {
+                // The one before may have ended between our look and now.
+                match self.stock.look_up(&asset).await {
+                    Some(answer) if self.is_good(&asset, &answer, anew) => Ok(Filled::Fresh(answer)),
+                    _ => self.fetch(&asset, &principal, true).await,
                 }
+            };
+            tokio::select! {
+                landed = fill => landed,
+                _ = abandoned.wait_for(|abandoned| *abandoned) => Err(CacheError::Storage("the process ends".to_owned())),
             }
         };
-        flight.await
-    }
-
-    fn start(self: Arc<Self>, asset: Asset, principal: String) -> Flight {
-        let landing = Landing(self.clone(), asset.clone());
-        let task = tokio::spawn(async move {
-            let _landing = landing;
-            // The one before may have ended between our look and now.
-            match self.look_up(&asset).await {
-                Some((kept, true)) => Ok(Filled::Fresh(kept)),
-                _ => self.fetch(&asset, &principal, true).await,
-            }
-        });
+        // What goes wrong is logged with the request that began it, however many wait and whoever is gone.
+        let task = tokio::spawn(filling.in_current_span());
         let flight = async { task.await.unwrap_or_else(|e| Err(CacheError::Storage(format!("a fill broke off: {e}")))) };
         flight.boxed().shared()
     }
 
-    /// Asks the chain. `keep`: and keeps what comes.
+    fn is_good(&self, asset: &Asset, answer: &Answer, anew: bool) -> bool {
+        self.age(asset, answer) == Age::Fresh && !(anew && answer.at.is_some())
+    }
+
+    /// Asks the chain, when it is this one's turn. `keep`: and keeps what comes.
     pub(super) async fn fetch(&self, asset: &Asset, principal: &str, keep: bool) -> Landed {
+        let turn = self.stock.queue.turn(self.patience).await;
+        let _turn = turn.map_err(|TooBusy(waited)| CacheError::Busy(waited))?;
+        let landed = self.ask_all(asset, principal, keep).await;
+        match &landed {
+            Ok(_) => self.stock.failing.store(false, Ordering::Relaxed),
+            Err(e) if e.is_outage() => self.stock.failing.store(true, Ordering::Relaxed),
+            // Nobody was asked.
+            Err(_) => {}
+        }
+        landed
+    }
+
+    async fn ask_all(&self, asset: &Asset, principal: &str, keep: bool) -> Landed {
         let mut walk = self.upstream.walk();
         while let Some(hop) = walk.next() {
             let tried = match self.ask(hop, asset, principal).await {
@@ -128,7 +157,10 @@ impl Inner {
                 Ok(filled) => return Ok(filled),
                 Err(e @ UpstreamError::Denied(_)) => return Err(e.into()),
                 Err(error) => {
-                    tracing::warn!(%asset, %error, "an upstream failed");
+                    // That it is down was told when it went down.
+                    if !matches!(error, UpstreamError::Down(_)) {
+                        tracing::warn!(%asset, %error, "an upstream failed");
+                    }
                     walk.failed(error);
                 }
             }
@@ -149,190 +181,5 @@ impl Inner {
             Asset::Sumdb(name, SumdbWhat::Tile(tile)) => self.upstream.fetch(hop, Target::Tile(name, tile), principal).await,
             Asset::Sumdb(name, SumdbWhat::Latest | SumdbWhat::Supported) => self.upstream.fetch(hop, Target::Head(name), principal).await,
         }
-    }
-
-    async fn take(&self, asset: &Asset, incoming: Incoming, keep: bool) -> Result<Filled, UpstreamError> {
-        if incoming.is_html() {
-            return Err(incoming.malformed("a page of HTML"));
-        }
-        if incoming.len.is_some_and(|len| len > judge::bytes_max(asset)) {
-            return Err(incoming.malformed("longer than any such answer may be"));
-        }
-        match asset {
-            Asset::Module(_, ModuleAsk::Zip(_)) => self.take_zip(asset, incoming, keep).await,
-            _ => self.take_small(asset, incoming).await,
-        }
-    }
-
-    /// What is judged whole, in memory.
-    async fn take_small(&self, asset: &Asset, mut incoming: Incoming) -> Result<Filled, UpstreamError> {
-        let bytes_max = usize::try_from(judge::bytes_max(asset)).unwrap_or(usize::MAX);
-        let mut body = BytesMut::new();
-        let mut turn = None;
-        while let Some(chunk) = incoming.chunk().await? {
-            if body.len() + chunk.len() > bytes_max {
-                return Err(incoming.malformed("longer than any such answer may be"));
-            }
-            if turn.is_none() && body.len() + chunk.len() > BIG_BODY_BYTES {
-                // Never closed.
-                turn = self.stock.flights.big_bodies.acquire().await.ok();
-            }
-            body.extend_from_slice(&chunk);
-        }
-        let body = judge::judge(asset, body.freeze()).map_err(|reason| incoming.malformed(reason))?;
-        // Later answers from a long file have none: no tag is better than one that comes and goes.
-        let tagged = !asset.is_immutable() || body.len() as u64 <= SMALL_BYTES_MAX;
-        let etag = tagged.then(|| strong(&super::memo::sha256(&body)));
-        let stored = match self.keep_body(asset, &body).await {
-            Ok(()) => true,
-            Err(why) => {
-                tracing::warn!(%asset, %why, "served without being kept");
-                false
-            }
-        };
-        Ok(Filled::Came { kept: Kept::Found { content: Content::Bytes(body), etag }, stored })
-    }
-
-    async fn keep_body(&self, asset: &Asset, body: &Bytes) -> Result<(), NotKept> {
-        self.note(asset).await?;
-        let (asset, body, now) = (asset.clone(), body.clone(), (self.stock.clock)());
-        self.on_disk(move |shelf| {
-            let place = asset.place();
-            if !asset.is_immutable() {
-                return shelf.keep_memo(place.memo.as_deref(), 200, now, &body);
-            }
-            if !body.is_empty() {
-                shelf.keep_file(place.file.as_deref(), &body)?;
-            }
-            shelf.forget(place.memo.as_deref());
-            Ok(())
-        })
-        .await
-    }
-
-    /// Before anything of it is kept: what is served from the cache later is known without being noted again.
-    async fn note(&self, asset: &Asset) -> Result<(), NotKept> {
-        match makes_known(asset) {
-            Some(path) => Ok(note_known(&*self.stock.records, path).await?),
-            None => Ok(()),
-        }
-    }
-
-    async fn keep_absence(&self, asset: &Asset, absent: &Absent) -> bool {
-        if !asset.keeps_absence() {
-            return false;
-        }
-        let (asset, absent, now) = (asset.clone(), absent.clone(), (self.stock.clock)());
-        let kept = self.on_disk(move |shelf| shelf.keep_memo(asset.place().memo.as_deref(), absent.status, now, absent.text.as_bytes()));
-        match kept.await {
-            Ok(()) => true,
-            Err(why) => {
-                tracing::warn!(%why, "an absence is not kept");
-                false
-            }
-        }
-    }
-
-    async fn take_zip(&self, asset: &Asset, incoming: Incoming, keep: bool) -> Result<Filled, UpstreamError> {
-        let mut landing = Arriving { staged: None, buffered: VecDeque::new(), buffered_bytes: 0, incoming };
-        let len = landing.incoming.len;
-        if !keep || asset.place().file.is_none() {
-            return Ok(pass(asset, landing));
-        }
-        match self.on_disk(move |shelf| shelf.stage(len)).await {
-            Ok(staged) => landing.staged = Some(staged),
-            Err(why) => {
-                tracing::warn!(%asset, %why, "passed through without being kept");
-                return Ok(pass(asset, landing));
-            }
-        }
-        let mut received = 0;
-        loop {
-            let chunk = landing.incoming.chunk().await?;
-            let ended = chunk.is_none();
-            if let Some(chunk) = chunk {
-                received += chunk.len() as u64;
-                landing.buffered_bytes += chunk.len();
-                landing.buffered.push_back(chunk);
-            }
-            if received > judge::ZIP_BYTES_MAX {
-                return Err(landing.incoming.malformed("longer than any zip may be"));
-            }
-            if (ended || landing.buffered_bytes >= WRITE_BYTES)
-                && let Err(why) = landing.write().await
-            {
-                tracing::warn!(%asset, %why, "passed through without being kept");
-                return Ok(pass(asset, landing));
-            }
-            if ended {
-                return self.keep_zip(asset, landing).await;
-            }
-        }
-    }
-
-    async fn keep_zip(&self, asset: &Asset, landing: Arriving) -> Result<Filled, UpstreamError> {
-        let Arriving { staged, incoming, .. } = landing;
-        let broken = |e: String| UpstreamError::Failed { host: incoming.host().to_owned(), reason: format!("cannot check the zip: {e}") };
-        let staged = staged.ok_or_else(|| broken("it was not staged".to_owned()))?;
-        let len = staged.len();
-        let (file, reader) = staged.reader().and_then(|file| Ok((file, staged.reader()?))).map_err(|e| broken(e.to_string()))?;
-        let turn = self.stock.flights.hashing.acquire().await;
-        let hashed = tokio::task::spawn_blocking(move || hash_zip(reader)).await.map_err(|e| broken(e.to_string()))?;
-        drop(turn);
-        let h1 = hashed.map_err(|reason| incoming.malformed(format!("not a module zip: {reason}")))?;
-        let kept = Kept::Found { content: Content::File { file: Arc::new(file), from: 0, len }, etag: Some(weak(&h1)) };
-        let stored = match self.keep_staged(asset, staged, h1).await {
-            Ok(()) => true,
-            Err(why) => {
-                tracing::warn!(%asset, %why, "served without being kept");
-                false
-            }
-        };
-        Ok(Filled::Came { kept, stored })
-    }
-
-    async fn keep_staged(&self, asset: &Asset, staged: Staged, h1: H1) -> Result<(), NotKept> {
-        self.note(asset).await?;
-        let place = asset.place();
-        self.on_disk(move |shelf| {
-            shelf.keep_zip(place.file.as_deref(), staged, &h1)?;
-            shelf.forget(place.memo.as_deref());
-            Ok(())
-        })
-        .await
-    }
-}
-
-/// Hands a zip on unkept and unjudged.
-fn pass(asset: &Asset, landing: Arriving) -> Filled {
-    let body = Passing::body(landing.staged, landing.buffered, landing.incoming, judge::bytes_max(asset));
-    Filled::Passing(Arc::new(Mutex::new(Some(body))))
-}
-
-/// A zip on its way: staged, then buffered, then still to come.
-struct Arriving {
-    staged: Option<Staged>,
-    buffered: VecDeque<Bytes>,
-    buffered_bytes: usize,
-    incoming: Incoming,
-}
-
-impl Arriving {
-    /// Writes what is buffered. When it fails, nothing is lost: what is not in the file is still buffered.
-    async fn write(&mut self) -> Result<(), NotKept> {
-        let Some(mut staged) = self.staged.take() else { return Ok(()) };
-        let buffered = self.buffered.clone();
-        let written = tokio::task::spawn_blocking(move || {
-            let bytes: Vec<&[u8]> = buffered.iter().map(AsRef::as_ref).collect();
-            let bytes = bytes.concat();
-            let result = staged.write(&bytes);
-            (staged, result)
-        });
-        let (staged, result) = written.await.map_err(|_| NotKept::Broken)?;
-        self.staged = Some(staged);
-        result?;
-        self.buffered.clear();
-        self.buffered_bytes = 0;
-        Ok(())
     }
 }

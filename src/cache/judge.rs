@@ -58,6 +58,8 @@ pub(crate) fn judge(asset: &Asset, body: Bytes) -> Result<Bytes, String> {
             ModuleAsk::Latest => info(&body).map(drop).map(|()| body),
             ModuleAsk::Info(version) => exact_info(&body, version).map(Bytes::from),
             ModuleAsk::Query(_) => info(&body)?.render().map(Bytes::from),
+            // No go.mod begins so, but the pages of networks that ask for a log-in do.
+            ModuleAsk::Mod(_) if body.trim_ascii_start().starts_with(b"<") => Err("a page of HTML".to_owned()),
             ModuleAsk::Mod(_) | ModuleAsk::Zip(_) => Ok(body),
             ModuleAsk::Alias(_) | ModuleAsk::NoVersion(_) => Err("nobody was asked for it".to_owned()),
         },

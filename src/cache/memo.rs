@@ -56,10 +56,9 @@ impl Memo {
         good.then_some((memo, end + 1))
     }
 
-    /// Whether it is younger than `limit`; one from the future is not.
-    pub(super) fn is_fresh(&self, now: SystemTime, limit: Duration) -> bool {
-        let at = SystemTime::UNIX_EPOCH + Duration::from_millis(self.at_ms);
-        now.duration_since(at).is_ok_and(|age| age < limit)
+    /// When upstream said so.
+    pub(super) fn at(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_millis(self.at_ms)
     }
 }
 
@@ -74,19 +73,10 @@ mod tests {
         let file = memo.file(b"v1.0.0\n").unwrap();
         let (read, from) = Memo::read("queries/example.com/m/@v/list", &file, file.len() as u64).unwrap();
         assert_eq!((&read, &file[from..]), (&memo, &b"v1.0.0\n"[..]));
+        assert_eq!(read.at(), now);
         assert!(Memo::read("queries/example.com/n/@v/list", &file, file.len() as u64).is_none());
         for len in 0..file.len() {
             assert!(Memo::read("queries/example.com/m/@v/list", &file[..len], len as u64).is_none(), "{len}");
         }
-    }
-
-    #[test]
-    fn a_memo_is_fresh_for_its_time_and_never_before_it() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_780_000_000);
-        let memo = Memo::new("k", 200, now, b"");
-        let minute = Duration::from_secs(60);
-        assert!(memo.is_fresh(now, minute) && memo.is_fresh(now + minute - Duration::from_millis(1), minute));
-        assert!(!memo.is_fresh(now + minute, minute) && !memo.is_fresh(now - Duration::from_millis(1), minute));
-        assert!(!memo.is_fresh(now, Duration::ZERO));
     }
 }

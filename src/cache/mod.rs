@@ -1,150 +1,68 @@
 //! What came from upstream, on disk: whatever was had once is had again, also with the upstream dead.
 //!
 //! A miss becomes one fill, however many ask; the fill completes before it is served. Answers that never change
-//! are kept until evicted; the others, and absences, are fresh for a while, then asked again, and served stale
-//! without limit while upstream fails. A failure is never an absence. What does not fit within `cache.max_size`, or
-//! cannot be written, is passed through. The files' bytes, with those being filled, never exceed that bound.
+//! are kept until evicted. The others are fresh for a while; then they are served once more while upstream is asked, up
+//! to an age past which it is asked first; absences are fresh for a while and then asked again. While upstream fails all
+//! are served whatever their age, and of a module's lists what the cache holds is made good use of (see `offline.rs`).
+//! A failure is never an absence. What does not fit within `cache.max_size`, or cannot be written, is passed through. The
+//! files' bytes, with those being filled, never exceed that bound. Small answers are kept in memory as well.
 //!
 //! On disk, below the data folder: `cache/download/` and `cache/queries/` (see `place.rs`), `cache/aside/` (corrupt
 //! files), `tmp/cache/` (fills).
 
+mod answer;
 pub mod body;
 mod fill;
-mod index;
+mod freshness;
+pub mod index;
 mod judge;
+mod last_copy;
 mod memo;
+mod memory;
+mod offline;
 mod passing;
 mod place;
+mod queue;
+mod renew;
 mod shelf;
+mod sweep;
+mod take;
 mod verify;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
-pub use body::Body;
+pub use answer::{Absence, CacheError, CacheStatus, Cached, Resolved};
+pub use body::{Body, OpenFile};
 pub use index::Usage;
+pub use memory::MemoryUsage;
+pub use renew::Renewed;
+pub use sweep::{Garbage, GcReport, Purged, Swept};
 pub use verify::{Finding, Verified};
 
 use crate::config;
-use crate::egress::{Denied, Gate};
-use crate::module::ModulePath;
+use crate::egress::Gate;
 use crate::module::version::escape_query;
+use crate::module::{ModulePath, Version};
+use crate::observe::metrics::FillMetrics;
+use crate::observe::spawn_blocking;
 use crate::protocol::ModuleAsk;
 use crate::store::{DataDir, Records};
-use crate::upstream::{self, Upstream, UpstreamError};
+use crate::upstream::{self, Upstream};
 
 use fill::{Filled, Flights};
+use freshness::{Age, Terms};
+use index::Bounds;
+use memory::Memory;
 pub(crate) use place::Asset;
-use shelf::{Content, Kept, NotKept, Shelf};
+use queue::Queue;
+use shelf::{Answer, Content, Kept, NotKept, Shelf};
 
 /// Below its `tmp/`: what is being filled.
 const TMP_DIR: &str = "cache";
-
-/// How an answer came about (RFC 9211).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CacheStatus {
-    /// From the cache.
-    Hit,
-    /// From upstream, and kept.
-    Miss,
-    /// From the cache though not fresh any more: upstream failed.
-    Stale,
-    /// From upstream, and not kept.
-    Bypass,
-}
-
-impl fmt::Display for CacheStatus {
-    /// The value of a `Cache-Status` header.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Hit => "modgate; hit",
-            Self::Miss => "modgate; fwd=miss",
-            Self::Stale => "modgate; fwd=stale",
-            Self::Bypass => "modgate; fwd=bypass",
-        })
-    }
-}
-
-/// An answer with a body.
-#[derive(Debug)]
-pub struct Cached {
-    /// The body.
-    pub body: Body,
-    /// Its media type.
-    pub content_type: &'static str,
-    /// How it came about.
-    pub status: CacheStatus,
-    /// Its entity tag, quoted, where there is one.
-    pub etag: Option<String>,
-}
-
-/// Upstream says that it does not have it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Absence {
-    /// 404 or 410.
-    pub code: u16,
-    /// What to tell the client: plain text, at most 600 bytes and 8 lines.
-    pub text: String,
-    /// How this came about.
-    pub status: CacheStatus,
-}
-
-/// What a question came to.
-#[derive(Debug)]
-pub enum Resolved {
-    /// It is there.
-    Found(Cached),
-    /// It is not.
-    Absent(Absence),
-}
-
-/// Why there is no answer. None of these is an absence.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum CacheError {
-    /// The path may not leave.
-    #[error(transparent)]
-    Denied(Arc<Denied>),
-    /// Upstream was too slow.
-    #[error(transparent)]
-    Timeout(Arc<UpstreamError>),
-    /// Upstream failed in another way.
-    #[error(transparent)]
-    Upstream(Arc<UpstreamError>),
-    /// There is no upstream, and it is not cached.
-    #[error("upstream is off, and this is not cached")]
-    Off,
-    /// It broke here.
-    #[error("{0}")]
-    Storage(String),
-}
-
-impl From<UpstreamError> for CacheError {
-    fn from(error: UpstreamError) -> Self {
-        match error {
-            UpstreamError::Off => Self::Off,
-            UpstreamError::Denied(denied) => Self::Denied(Arc::new(denied)),
-            UpstreamError::Timeout { .. } => Self::Timeout(Arc::new(error)),
-            UpstreamError::Status { .. }
-            | UpstreamError::Failed { .. }
-            | UpstreamError::Cut { .. }
-            | UpstreamError::Redirect { .. }
-            | UpstreamError::Malformed { .. } => Self::Upstream(Arc::new(error)),
-        }
-    }
-}
-
-impl CacheError {
-    /// Whether a stale answer is better than this.
-    fn is_outage(&self) -> bool {
-        match self {
-            Self::Timeout(_) | Self::Upstream(_) | Self::Off => true,
-            Self::Denied(_) | Self::Storage(_) => false,
-        }
-    }
-}
 
 /// The cache cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -163,31 +81,117 @@ type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 /// What is kept and what is being filled, whatever the settings: a process has one for its data directory. Cheap to clone.
 #[derive(Clone)]
 pub struct Stock {
-    /// Keeps other processes out.
-    _data: Arc<DataDir>,
+    // Dropped before the data directory: it writes down what it knows.
     shelf: Arc<Shelf>,
+    /// Keeps other processes out.
+    data: Arc<DataDir>,
+    memory: Arc<Memory>,
     gate: Arc<Gate>,
     records: Arc<dyn Records>,
     flights: Arc<Flights>,
+    queue: Arc<Queue>,
+    /// Whether upstream failed when it was asked last.
+    failing: Arc<AtomicBool>,
     clock: Clock,
 }
 
 impl Stock {
-    /// Opens what a data directory has, within `bytes_max`: reads what is there, evicts what is over the bound, and removes what was
-    /// being filled when the last process ended. Blocks on the disk. A directory is open once at a time.
+    /// Opens what a data directory has, within the bounds of these settings, and removes what was being filled when the last process
+    /// ended. Returns at once: how much is there is found out meanwhile, and evicted what is over the bound. Blocks on the disk. A
+    /// directory is open once at a time.
     ///
     /// # Errors
     ///
     /// [`OpenError`].
-    pub fn open(data: &Arc<DataDir>, bytes_max: u64, gate: Arc<Gate>, records: Arc<dyn Records>) -> Result<Self, OpenError> {
-        Self::open_at(data, bytes_max, gate, records, Arc::new(SystemTime::now))
+    pub fn open(
+        data: &Arc<DataDir>,
+        config: &config::Cache,
+        gate: Arc<Gate>,
+        records: Arc<dyn Records>,
+        metrics: FillMetrics,
+    ) -> Result<Self, OpenError> {
+        Self::open_at(data, config, gate, records, metrics, Arc::new(SystemTime::now))
     }
 
-    fn open_at(data: &Arc<DataDir>, bytes_max: u64, gate: Arc<Gate>, records: Arc<dyn Records>, clock: Clock) -> Result<Self, OpenError> {
-        let shelf = Shelf::open(&data.cache(), &data.tmp().join(TMP_DIR), data.disk().clone(), bytes_max)
+    fn open_at(
+        data: &Arc<DataDir>,
+        config: &config::Cache,
+        gate: Arc<Gate>,
+        records: Arc<dyn Records>,
+        metrics: FillMetrics,
+        clock: Clock,
+    ) -> Result<Self, OpenError> {
+        let shelf = Shelf::open(&data.cache(), &data.index(), &data.tmp().join(TMP_DIR), data.disk().clone(), bounds(config))
             .map_err(|source| OpenError { dir: data.root().display().to_string(), source })?;
-        Ok(Self { _data: data.clone(), shelf: Arc::new(shelf), gate, records, flights: Arc::default(), clock })
+        Ok(Self {
+            shelf: Arc::new(shelf),
+            data: data.clone(),
+            memory: Arc::new(Memory::new(config.memory)),
+            gate,
+            records,
+            flights: Arc::default(),
+            queue: Arc::new(Queue::new(queue::TRANSFERS_MAX, metrics)),
+            failing: Arc::default(),
+            clock,
+        })
     }
+
+    /// What is kept for an asset: in memory, else on disk.
+    async fn look_up(&self, asset: &Asset) -> Option<Arc<Answer>> {
+        if let Some(answer) = self.memory.get(asset) {
+            // It counts as used on disk, too; and is gone if it is gone there.
+            if self.shelf.index.contains(&answer.key) {
+                return Some(answer);
+            }
+            self.memory.forget(asset);
+        }
+        let (shelf, memory, asset) = (self.shelf.clone(), self.memory.clone(), asset.clone());
+        let looked = spawn_blocking(move || {
+            let before = memory.before(&asset);
+            let answer = Arc::new(shelf.look_up(&asset)?);
+            memory.put(&asset, &answer, before);
+            Some(answer)
+        });
+        looked.await.unwrap_or_default()
+    }
+
+    async fn on_disk<T: Send + 'static>(&self, run: impl FnOnce(&Shelf) -> Result<T, NotKept> + Send + 'static) -> Result<T, NotKept> {
+        // Whoever waits for this may go away: what is being written keeps the directory ours until it is done.
+        let (shelf, data) = (self.shelf.clone(), self.data.clone());
+        let on_disk = spawn_blocking(move || {
+            let ran = run(&shelf);
+            drop(data);
+            ran
+        });
+        on_disk.await.unwrap_or(Err(NotKept::Broken))
+    }
+
+    /// Ends all writing: what comes from now on passes through. What is known of the files is written down, so that the
+    /// next start need not look at each. Done when the last clone is dropped, too. Blocks on the disk.
+    pub fn close(&self) {
+        self.shelf.upkeep.close();
+    }
+
+    /// Holds to the bounds of other settings from now on: what is over is evicted now, and whatever is being filled is counted. Blocks on the disk.
+    pub fn resize(&self, config: &config::Cache) {
+        self.shelf.index.resize(bounds(config));
+    }
+
+    /// Changes an asset's files, and has the memory follow.
+    async fn write(&self, asset: &Asset, run: impl FnOnce(&Shelf, &Asset) -> Result<(), NotKept> + Send + 'static) -> Result<(), NotKept> {
+        let (memory, asset) = (self.memory.clone(), asset.clone());
+        let run = move |shelf: &Shelf| {
+            let written = run(shelf, &asset);
+            // Also when it failed: what stands there then may be the old or the new.
+            memory.forget(&asset);
+            written
+        };
+        self.on_disk(run).await
+    }
+}
+
+fn bounds(config: &config::Cache) -> Bounds {
+    Bounds { bytes_max: config.max_size, free_min: config.min_free }
 }
 
 /// The stock under one set of settings, and the only way through it to upstream. Cheap to clone.
@@ -199,18 +203,35 @@ pub struct Cache {
 struct Inner {
     stock: Stock,
     upstream: Arc<Upstream>,
-    fresh: Duration,
-    not_found: Duration,
+    terms: Terms,
+    /// `limits.queue`
+    patience: Duration,
+}
+
+/// Who asks, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker<'a> {
+    /// For whom, as it stands in the egress ledger.
+    pub principal: &'a str,
+    /// Upstream is to be asked first, however young the last answer is; what never changes is answered all the same.
+    pub anew: bool,
 }
 
 impl Cache {
-    /// The stock under these settings. A fill goes on by the way upstream that it began with; whether it may make another attempt is
-    /// for the stock's gate to say. `max_size` is not looked at: the bound is the stock's.
-    pub fn new(stock: Stock, config: &config::Cache, upstream: Arc<Upstream>) -> Self {
-        Self { inner: Arc::new(Inner { stock, upstream, fresh: config.fresh, not_found: config.not_found }) }
+    /// Ends all writing, as [`Stock::close`] says. Blocks on the disk.
+    pub fn close(&self) {
+        self.inner.stock.close();
     }
 
-    /// Answers a question about a public module. `principal`: for whom, as it stands in the egress ledger.
+    /// The stock under these settings. A fill goes on by the way upstream that it began with; whether it may make another attempt
+    /// is for the stock's gate to say. `patience`: how long a fill may wait for its turn. The bounds on disk and memory are the
+    /// stock's.
+    pub fn new(stock: Stock, config: &config::Cache, patience: Duration, upstream: Arc<Upstream>) -> Self {
+        let terms = Terms { fresh: config.fresh, stale: config.stale, not_found: config.not_found };
+        Self { inner: Arc::new(Inner { stock, upstream, terms, patience }) }
+    }
+
+    /// Answers a question about a public module.
     ///
     /// Nothing goes out without the policy's permit for `path`, asked anew for every attempt; what is cached is
     /// answered without asking it, so whoever calls has judged the path first.
@@ -218,7 +239,7 @@ impl Cache {
     /// # Errors
     ///
     /// [`CacheError`].
-    pub async fn resolve(&self, path: &ModulePath, ask: &ModuleAsk, principal: &str) -> Result<Resolved, CacheError> {
+    pub async fn resolve(&self, path: &ModulePath, ask: &ModuleAsk, asker: Asker<'_>) -> Result<Resolved, CacheError> {
         let never = match ask {
             ModuleAsk::Alias(_) | ModuleAsk::NoVersion(_) => true,
             ModuleAsk::Query(query) => escape_query(query).is_err(),
@@ -228,42 +249,62 @@ impl Cache {
             let text = format!("not found: {path}: not a version\n");
             return Ok(Resolved::Absent(Absence { code: 404, text, status: CacheStatus::Miss }));
         }
-        self.get(Asset::Module(path.clone(), ask.clone()), principal).await
+        self.get(Asset::Module(path.clone(), ask.clone()), asker).await
     }
 
     /// Answers for any asset.
-    pub(crate) async fn get(&self, asset: Asset, principal: &str) -> Result<Resolved, CacheError> {
-        let stale = match self.inner.look_up(&asset).await {
-            Some((kept, true)) => return Ok(resolved(&asset, kept, CacheStatus::Hit)),
-            Some((kept, false)) => Some(kept),
-            None => None,
-        };
-        let mut landed = self.inner.filled(&asset, principal).await;
-        if let Ok(Filled::Passing(slot)) = &landed {
-            let body = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(body) = body {
-                return Ok(passing(&asset, body));
+    pub(crate) async fn get(&self, asset: Asset, asker: Asker<'_>) -> Result<Resolved, CacheError> {
+        let inner = &self.inner;
+        let kept = inner.stock.look_up(&asset).await;
+        if let Some(answer) = &kept
+            && (!asker.anew || answer.at.is_none())
+        {
+            match inner.age(&asset, answer) {
+                Age::Fresh => return Ok(resolved(&asset, answer.kept.clone(), CacheStatus::Hit)),
+                Age::Stale => {
+                    // It runs by itself: nobody waits for it.
+                    drop(inner.flight(&asset, asker.principal, false));
+                    return Ok(inner.stale(&asset, answer).await);
+                }
+                Age::Old => {}
             }
-            landed = self.inner.fetch(&asset, principal, false).await;
         }
-        match landed {
-            Ok(Filled::Fresh(kept)) => Ok(resolved(&asset, kept, CacheStatus::Hit)),
-            Ok(Filled::Came { kept, stored: true }) => Ok(resolved(&asset, kept, CacheStatus::Miss)),
-            Ok(Filled::Came { kept, stored: false }) => Ok(resolved(&asset, kept, CacheStatus::Bypass)),
-            Ok(Filled::Passing(slot)) => match slot.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                Some(body) => Ok(passing(&asset, body)),
-                None => Err(CacheError::Storage("a body was taken twice".to_owned())),
-            },
-            Err(e) => match stale.filter(|_| e.is_outage()) {
-                Some(kept) => Ok(resolved(&asset, kept, CacheStatus::Stale)),
-                None => Err(e),
-            },
+        match inner.from_upstream(&asset, asker).await {
+            Err(e) if e.is_outage() => inner.offline(&asset, kept.as_deref()).await.ok_or(e),
+            answered => answered,
         }
+    }
+
+    /// Ends the fills that are under way, soon: whoever waits for one gets an error, and what was staged is removed. For the end of the
+    /// process, when nobody waits any more and the next one waits for the directory.
+    pub fn abandon_fills(&self) {
+        self.inner.stock.flights.abandon();
     }
 
     /// How much is there.
     pub fn usage(&self) -> Usage {
         self.inner.stock.shelf.index.usage()
+    }
+
+    /// How much of it is in memory.
+    pub fn memory_usage(&self) -> MemoryUsage {
+        self.inner.stock.memory.usage()
+    }
+
+    /// Drops everything that is kept of a module, or of one version of it. That it is known stays. Blocks on the disk, and
+    /// until all files are known.
+    pub fn purge(&self, path: &ModulePath, version: Option<&Version>) -> Purged {
+        self.inner.stock.shelf.purge(path, version)
+    }
+
+    /// What is of no use any more, and what upstream has no more. Blocks as [`Cache::purge`].
+    pub fn gc_report(&self) -> GcReport {
+        self.inner.stock.shelf.gc((self.inner.stock.clock)(), false)
+    }
+
+    /// Removes what is of no use any more, and tells what went. Blocks as [`Cache::purge`].
+    pub fn gc(&self) -> GcReport {
+        self.inner.stock.shelf.gc((self.inner.stock.clock)(), true)
     }
 
     /// Re-reads everything that is kept. What is not as it was written is set aside, and found. Blocks on the disk.
@@ -273,16 +314,37 @@ impl Cache {
 }
 
 impl Inner {
-    async fn look_up(&self, asset: &Asset) -> Option<(Kept, bool)> {
-        let (shelf, asset, now) = (self.stock.shelf.clone(), asset.clone(), (self.stock.clock)());
-        let (fresh, not_found) = (self.fresh, self.not_found);
-        let looked = tokio::task::spawn_blocking(move || shelf.look_up(&asset, now, fresh, not_found)).await;
-        looked.unwrap_or_default()
+    fn age(&self, asset: &Asset, answer: &Answer) -> Age {
+        self.terms.age(asset, answer, (self.stock.clock)())
     }
 
-    async fn on_disk<T: Send + 'static>(&self, run: impl FnOnce(&Shelf) -> Result<T, NotKept> + Send + 'static) -> Result<T, NotKept> {
-        let shelf = self.stock.shelf.clone();
-        tokio::task::spawn_blocking(move || run(&shelf)).await.unwrap_or(Err(NotKept::Broken))
+    /// What is not fresh any more, at once; while upstream is known to fail, with all that is known besides.
+    async fn stale(&self, asset: &Asset, answer: &Answer) -> Resolved {
+        let offline = match self.stock.failing.load(Ordering::Relaxed) {
+            true => self.offline(asset, Some(answer)).await,
+            false => None,
+        };
+        offline.unwrap_or_else(|| resolved(asset, answer.kept.clone(), CacheStatus::Stale))
+    }
+
+    async fn from_upstream(self: &Arc<Self>, asset: &Asset, asker: Asker<'_>) -> Result<Resolved, CacheError> {
+        let mut landed = self.filled(asset, asker.principal, asker.anew).await?;
+        if let Filled::Passing(slot) = &landed {
+            let body = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(body) = body {
+                return Ok(passing(asset, body));
+            }
+            landed = self.fetch(asset, asker.principal, false).await?;
+        }
+        match landed {
+            Filled::Fresh(answer) => Ok(resolved(asset, answer.kept.clone(), CacheStatus::Hit)),
+            Filled::Came { kept, stored: true } => Ok(resolved(asset, kept, CacheStatus::Miss)),
+            Filled::Came { kept, stored: false } => Ok(resolved(asset, kept, CacheStatus::Bypass)),
+            Filled::Passing(slot) => match slot.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                Some(body) => Ok(passing(asset, body)),
+                None => Err(CacheError::Storage("a body was taken twice".to_owned())),
+            },
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! absences. No element of a module path begins with `@`, so modules' files and folders never collide; `sumdb` has
 //! no dot, so no module is called that.
 
+use crate::module::version::unescape_query;
 use crate::module::{ModulePath, Version};
 use crate::protocol::{ModuleAsk, SumdbWhat};
 use std::fmt;
@@ -119,6 +120,32 @@ impl Asset {
     }
 }
 
+/// The folder of what never changes of a module's versions.
+pub(super) fn files_of_version(path: &ModulePath) -> String {
+    format!("download/{}/@v", path.escaped())
+}
+
+/// The folder of the answers with a date about a module's versions: all but that of `@latest`.
+pub(super) fn memos_of_version(path: &ModulePath) -> String {
+    format!("queries/{}/@v", path.escaped())
+}
+
+/// What was asked, by the name of its file in that folder.
+pub(super) fn ask_of_memo(name: &str) -> Option<ModuleAsk> {
+    if name == "list" {
+        return Some(ModuleAsk::List);
+    }
+    let (escaped, ext) = name.rsplit_once('.')?;
+    let query = unescape_query(escaped).ok()?;
+    match (ext, query.parse::<Version>()) {
+        ("info", Ok(version)) => Some(ModuleAsk::Info(version)),
+        ("info", Err(_)) => Some(ModuleAsk::Query(query)),
+        ("mod", Ok(version)) => Some(ModuleAsk::Mod(version)),
+        ("zip", Ok(version)) => Some(ModuleAsk::Zip(version)),
+        _ => None,
+    }
+}
+
 fn lookup_name(path: &ModulePath, version: &Version) -> String {
     format!("lookup/{}@{}", path.escaped(), version.escaped())
 }
@@ -135,9 +162,31 @@ pub(crate) fn sidecar(key: &str) -> Option<String> {
     is_module_file(key).then(|| key.strip_suffix(ZIP).map(|stem| format!("{stem}{ZIPHASH}")))?
 }
 
-/// Whether this is a file that belongs to another.
-pub(crate) fn is_sidecar(key: &str) -> bool {
-    is_module_file(key) && key.ends_with(ZIPHASH)
+/// The file that this one belongs to, if it is a module zip's hash.
+pub(crate) fn whose_sidecar(key: &str) -> Option<String> {
+    is_module_file(key).then(|| key.strip_suffix(ZIPHASH).map(|stem| format!("{stem}{ZIP}")))?
+}
+
+/// The folder of a module's files that never change.
+pub(crate) fn module_folder(path: &ModulePath) -> String {
+    format!("download/{}/@v", path.escaped())
+}
+
+/// Whether this is kept of a module, or of one version of it: its files, its answers with a date, its checksum records.
+pub(crate) fn belongs_to(key: &str, path: &ModulePath, version: Option<&Version>) -> bool {
+    let escaped = path.escaped().to_string();
+    let version = version.map(|version| version.escaped().to_string());
+    if let Some((_, record)) = key.strip_prefix("download/sumdb/").and_then(|rest| rest.split_once("/lookup/")) {
+        let of = record.strip_prefix(&escaped).and_then(|rest| rest.strip_prefix('@'));
+        return of.is_some_and(|of| version.is_none_or(|version| of == version));
+    }
+    let below = key.strip_prefix("download/").or_else(|| key.strip_prefix(QUERIES));
+    let Some(rest) = below.and_then(|rest| rest.strip_prefix(&escaped)).and_then(|rest| rest.strip_prefix('/')) else { return false };
+    match (version, rest.strip_prefix("@v/")) {
+        (None, file) => file.is_some() || rest == "@latest",
+        (Some(version), Some(file)) => file.rsplit_once('.').is_some_and(|(stem, _)| stem == version),
+        (Some(_), None) => false,
+    }
 }
 
 fn is_module_file(key: &str) -> bool {
@@ -178,6 +227,38 @@ mod tests {
         assert_eq!(module(&format!("example.com{}", "/a".repeat(2000)), ModuleAsk::List), Place::default());
         assert_eq!(module("example.com/m", ModuleAsk::Query("..".into())), Place::default());
         assert_eq!(Asset::Sumdb("s/../..".into(), SumdbWhat::Tile("8/0/000".into())).place(), Place::default());
+    }
+
+    #[test]
+    fn what_belongs_to_a_module_and_to_a_version_of_it() {
+        let (path, version): (ModulePath, Version) = ("example.com/M".parse().unwrap(), "v1.0.0".parse().unwrap());
+        let of_version = [
+            "download/example.com/!m/@v/v1.0.0.zip",
+            "queries/example.com/!m/@v/v1.0.0.info",
+            "download/sumdb/s.org/x/lookup/example.com/!m@v1.0.0",
+        ];
+        let of_module = [
+            "download/example.com/!m/@v/v1.0.0-rc.1.mod",
+            "queries/example.com/!m/@v/list",
+            "queries/example.com/!m/@latest",
+            "download/sumdb/s.org/lookup/example.com/!m@v1.0.1",
+        ];
+        let of_others = [
+            "download/example.com/!m/v2/@v/v1.0.0.zip",
+            "download/example.com/m/@v/v1.0.0.zip",
+            "queries/example.com/!mm/@v/list",
+            "download/sumdb/s.org/lookup/example.com/!m/x@v1.0.0",
+            "aside/1-v1.0.0.zip",
+        ];
+        for key in of_version {
+            assert!(belongs_to(key, &path, None) && belongs_to(key, &path, Some(&version)), "{key}");
+        }
+        for key in of_module {
+            assert!(belongs_to(key, &path, None) && !belongs_to(key, &path, Some(&version)), "{key}");
+        }
+        for key in of_others {
+            assert!(!belongs_to(key, &path, None) && !belongs_to(key, &path, Some(&version)), "{key}");
+        }
     }
 
     #[test]

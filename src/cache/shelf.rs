@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use tempfile::TempPath;
@@ -19,13 +19,16 @@ use crate::module::H1;
 use crate::store::StoreError;
 use crate::upstream::Absent;
 
-use super::index::{Index, Reservation};
+use super::body::OpenFile;
+use super::index::{Bounds, Index, Lease, Reservation, Upkeep};
 use super::judge;
 use super::memo::{self, Memo};
 use super::place::{Asset, sidecar};
 
 /// What is shorter is answered from memory, and checked each time.
 pub(super) const SMALL_BYTES_MAX: u64 = 64 << 10;
+/// How often a folder that went away is made again.
+const PLACE_TRIES: u32 = 8;
 /// Longest hash file, bytes.
 const HASH_FILE_BYTES_MAX: u64 = 128;
 
@@ -33,7 +36,7 @@ const HASH_FILE_BYTES_MAX: u64 = 128;
 #[derive(Clone, Debug)]
 pub(super) enum Content {
     Bytes(Bytes),
-    File { file: Arc<File>, from: u64, len: u64 },
+    File { file: OpenFile, from: u64, len: u64 },
 }
 
 /// What answers an asset.
@@ -43,12 +46,25 @@ pub(super) enum Kept {
     Absent(Absent),
 }
 
+/// What is kept, and where.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// The key that it was read from.
+    pub(super) key: String,
+    pub(super) kept: Kept,
+    /// When upstream said so; `None` for what never changes.
+    pub(super) at: Option<SystemTime>,
+}
+
 /// Why something is not kept; it is served all the same.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotKept {
     /// It does not fit into the bound.
-    #[error("no room within cache.max_size")]
+    #[error("no room within cache.max_size and cache.min_free")]
     NoRoom,
+    /// The cache is closed: the process ends.
+    #[error("the cache is closed")]
+    Closed,
     /// Its name is too long for the file system.
     #[error("its name is too long")]
     NoPlace,
@@ -65,39 +81,42 @@ pub(super) enum NotKept {
 
 pub(super) struct Shelf {
     pub(super) index: Arc<Index>,
+    pub(super) upkeep: Upkeep,
     disk: Disk,
     tmp: PathBuf,
 }
 
 impl Shelf {
-    /// Opens what is kept under `root`, and empties `tmp`, which is this shelf's alone.
-    pub(super) fn open(root: &Path, tmp: &Path, disk: Disk, bytes_max: u64) -> Result<Self, io::Error> {
+    /// Opens what is kept under `root`, and empties `tmp`, which is this shelf's alone. Returns before all that is kept is
+    /// known; it is found all the same. The index's own files are in `index`.
+    pub(super) fn open(root: &Path, index: &Path, tmp: &Path, disk: Disk, bounds: Bounds) -> Result<Self, io::Error> {
         for dir in [root, tmp] {
             disk.create_dirs(dir).map_err(io::Error::other)?;
         }
         for left in std::fs::read_dir(tmp)? {
             std::fs::remove_file(left?.path())?;
         }
-        let index = Arc::new(Index::load(root, disk.clone(), bytes_max)?);
-        Ok(Self { index, disk, tmp: tmp.to_owned() })
+        let index = Arc::new(Index::open(root, index, disk.clone(), bounds)?);
+        let upkeep = Upkeep::start(index.clone())?;
+        Ok(Self { index, upkeep, disk, tmp: tmp.to_owned() })
     }
 
-    /// What is kept for an asset, and whether it is still fresh. `fresh`, `not_found`: for how long answers and absences are.
-    pub(super) fn look_up(&self, asset: &Asset, now: SystemTime, fresh: Duration, not_found: Duration) -> Option<(Kept, bool)> {
+    /// What is kept for an asset.
+    pub(super) fn look_up(&self, asset: &Asset) -> Option<Answer> {
         let place = asset.place();
-        if let Some(content) = place.file.and_then(|key| self.file(asset, &key)) {
-            return Some((content, true));
+        if let Some(key) = place.file
+            && let Some(kept) = self.file(asset, &key)
+        {
+            return Some(Answer { key, kept, at: None });
         }
         let key = place.memo?;
         let (memo, content) = self.checked(&key, |file, len, noted| (len == noted).then(|| read_memo(&key, file, len))?)?;
-        let limit = if memo.status == 200 { fresh } else { not_found };
-        let is_fresh = !asset.is_never_fresh() && memo.is_fresh(now, limit);
         let kept = match (memo.status, content) {
             (200, content) => Kept::Found { content, etag: Some(strong(&memo.sha256)) },
             (status, Content::Bytes(text)) => Kept::Absent(Absent { status, text: String::from_utf8_lossy(&text).into_owned() }),
             (_, Content::File { .. }) => return None,
         };
-        Some((kept, is_fresh))
+        Some(Answer { key, kept, at: Some(memo.at()) })
     }
 
     fn file(&self, asset: &Asset, key: &str) -> Option<Kept> {
@@ -105,7 +124,8 @@ impl Shelf {
             Some(beside) => self.checked(key, |file, len, noted| {
                 let h1 = read_hash(&self.index.path(&beside))?;
                 let whole = len > 0 && len + h1.to_string().len() as u64 == noted;
-                whole.then(|| Kept::Found { content: Content::File { file: file.clone(), from: 0, len }, etag: Some(weak(&h1)) })
+                let content = if whole { content(file, 0, len)? } else { return None };
+                Some(Kept::Found { content, etag: Some(weak(&h1)) })
             }),
             None => self.checked(key, |file, len, noted| (len == noted).then(|| read_file(asset, file, len))?),
         }
@@ -113,13 +133,15 @@ impl Shelf {
 
     /// Opens a file that the index knows and has `read` judge it, by its length and the one that the index noted; what
     /// `read` does not accept is set aside.
-    fn checked<T>(&self, key: &str, read: impl FnOnce(&Arc<File>, u64, u64) -> Option<T>) -> Option<T> {
-        let noted = self.index.touch(key)?;
-        let opened = File::open(self.index.path(key)).and_then(|file| file.metadata().map(|meta| (Arc::new(file), meta.len())));
+    fn checked<T>(&self, key: &str, read: impl FnOnce(&OpenFile, u64, u64) -> Option<T>) -> Option<T> {
+        let lease = self.index.lease(key)?;
+        let noted = lease.bytes();
+        let opened = File::open(self.index.path(key)).and_then(|file| file.metadata().map(|meta| (file, meta.len())));
         let (file, len) = match opened {
             Ok(opened) => opened,
-            // Evicted this moment, or removed by hand: then it is no entry either.
+            // Removed by hand, or replaced this moment: if it is gone, it is no entry either.
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                drop(lease);
                 self.index.forget_if_gone(key);
                 return None;
             }
@@ -128,9 +150,12 @@ impl Shelf {
                 return None;
             }
         };
-        let read = read(&file, len, noted);
-        // If the index notes something else by now, the file was replaced between the two looks, and nothing is wrong.
-        if read.is_none() && self.index.touch(key) == Some(noted) {
+        // If it was replaced meanwhile, which of the two was opened is not known, and nothing is wrong.
+        if !lease.is_current() {
+            return None;
+        }
+        let read = read(&OpenFile::holding(file, lease), len, noted);
+        if read.is_none() && self.index.lease(key).is_some_and(|lease| lease.bytes() == noted) {
             tracing::warn!(file = key, "a cached file is corrupt; it is set aside");
             self.index.set_aside(key);
         }
@@ -155,17 +180,13 @@ impl Shelf {
         staged.write(bytes)?;
         self.disk.sync_file(&staged.file.0, &staged.file.1)?;
         let to = self.index.path(key);
-        self.make_folder(&to)?;
-        let Staged { reservation, file: (_, tmp), len, disk } = staged;
-        Ok(reservation.commit(key, len, || place(&disk, tmp, &to))?)
+        let Staged { mut reservation, file: (_, tmp), len, disk } = staged;
+        let lease = reservation.commit(key, len, || place(&disk, &tmp, &to))?;
+        lease.map(drop).ok_or(NotKept::Closed)
     }
 
     fn stage_file(&self) -> Result<(File, TempPath), DurableError> {
         Ok(self.disk.stage(&self.tmp)?.into_parts())
-    }
-
-    fn make_folder(&self, file: &Path) -> Result<(), DurableError> {
-        file.parent().map_or(Ok(()), |dir| self.disk.create_dirs(dir))
     }
 
     /// Begins a file that is to grow; `len`: its length in bytes, if that is known.
@@ -174,8 +195,15 @@ impl Shelf {
         Ok(Staged { file: self.stage_file()?, reservation, len: 0, disk: self.disk.clone() })
     }
 
-    /// Keeps a staged zip and its hash.
-    pub(super) fn keep_zip(&self, key: Option<&str>, mut staged: Staged, h1: &H1) -> Result<(), NotKept> {
+    /// Keeps a staged zip and its hash. Returns it open, kept or not, and why it is not kept.
+    pub(super) fn keep_zip(&self, key: Option<&str>, mut staged: Staged, h1: &H1) -> io::Result<(OpenFile, Result<(), NotKept>)> {
+        match self.commit_zip(key, &mut staged, h1) {
+            Ok(lease) => Ok((OpenFile::holding(staged.reader()?, lease), Ok(()))),
+            Err(why) => Ok((staged.unkept()?, Err(why))),
+        }
+    }
+
+    fn commit_zip(&self, key: Option<&str>, staged: &mut Staged, h1: &H1) -> Result<Lease, NotKept> {
         let key = key.ok_or(NotKept::NoPlace)?;
         let beside = sidecar(key).ok_or(NotKept::NoPlace)?;
         let hash = h1.to_string();
@@ -188,15 +216,15 @@ impl Shelf {
         self.disk.sync_file(&hash_file, &hash_tmp)?;
         self.disk.sync_file(&staged.file.0, &staged.file.1)?;
         let (to, hash_to) = (self.index.path(key), self.index.path(&beside));
-        self.make_folder(&to)?;
         let Staged { reservation, file: (_, tmp), disk, .. } = staged;
-        // Crash after the first: a hash without a zip, which the next start removes.
-        Ok(reservation.commit(key, bytes, || place(&disk, hash_tmp, &hash_to).and_then(|()| place(&disk, tmp, &to)))?)
+        // Crash after the first: a hash without a zip, which a scan removes.
+        let lease = reservation.commit(key, bytes, || place(disk, &hash_tmp, &hash_to).and_then(|()| place(disk, tmp, &to)))?;
+        lease.ok_or(NotKept::Closed)
     }
 
     /// Forgets an absence that is none any more.
     pub(super) fn forget(&self, key: Option<&str>) {
-        if let Some(key) = key.filter(|key| self.index.touch(key).is_some())
+        if let Some(key) = key.filter(|key| self.index.contains(key))
             && let Err(error) = self.index.remove(key)
         {
             tracing::warn!(file = key, %error, "cannot remove an absence that is over");
@@ -204,12 +232,17 @@ impl Shelf {
     }
 }
 
-/// Gives a synced file its name, durably.
-fn place(disk: &Disk, tmp: TempPath, to: &Path) -> Result<(), DurableError> {
-    disk.rename(&tmp, to)?;
-    // It has another name now: there is nothing to remove.
-    drop(tmp.keep());
-    Ok(())
+/// Gives a synced file its name, durably, and makes the folder that it lies in. An empty folder may be removed at any
+/// moment until then.
+pub(super) fn place(disk: &Disk, tmp: &Path, to: &Path) -> Result<(), DurableError> {
+    let mut tries = 0;
+    loop {
+        let placed = to.parent().map_or(Ok(()), |dir| disk.create_dirs(dir)).and_then(|()| disk.rename(tmp, to));
+        match placed {
+            Err(e) if e.source.kind() == io::ErrorKind::NotFound && tries < PLACE_TRIES => tries += 1,
+            placed => return placed,
+        }
+    }
 }
 
 /// A file that grows within bytes set aside; removed, and they given back, when dropped.
@@ -229,8 +262,17 @@ impl Staged {
             return Err(NotKept::NoRoom);
         }
         self.disk.write_at(&self.file.0, &self.file.1, bytes, self.len)?;
+        self.reservation.wrote(len - self.len);
         self.len = len;
         Ok(())
+    }
+
+    /// The file without its name, at its start; its bytes are counted while it is open.
+    pub(super) fn unkept(self) -> io::Result<OpenFile> {
+        let file = self.reader()?;
+        let Self { file: (_, name), reservation, .. } = self;
+        drop(name);
+        Ok(OpenFile::holding(file, reservation))
     }
 
     /// Has at least so many bytes set aside.
@@ -260,7 +302,7 @@ impl Staged {
 }
 
 /// Reads the whole file if it is small.
-fn content(file: &Arc<File>, from: u64, len: u64) -> Option<Content> {
+fn content(file: &OpenFile, from: u64, len: u64) -> Option<Content> {
     if len > SMALL_BYTES_MAX {
         return Some(Content::File { file: file.clone(), from, len });
     }
@@ -269,7 +311,7 @@ fn content(file: &Arc<File>, from: u64, len: u64) -> Option<Content> {
     Some(Content::Bytes(bytes.into()))
 }
 
-fn read_file(asset: &Asset, file: &Arc<File>, len: u64) -> Option<Kept> {
+fn read_file(asset: &Asset, file: &OpenFile, len: u64) -> Option<Kept> {
     if len == 0 || len > judge::bytes_max(asset) {
         return None;
     }
@@ -282,7 +324,7 @@ fn read_file(asset: &Asset, file: &Arc<File>, len: u64) -> Option<Kept> {
     Some(Kept::Found { content, etag })
 }
 
-fn read_memo(key: &str, file: &Arc<File>, len: u64) -> Option<(Memo, Content)> {
+fn read_memo(key: &str, file: &OpenFile, len: u64) -> Option<(Memo, Content)> {
     let mut start = vec![0; memo::HEAD_BYTES_MAX.min(usize::try_from(len).ok()?)];
     file.read_exact_at(&mut start, 0).ok()?;
     let (memo, from) = Memo::read(key, &start, len)?;

@@ -35,19 +35,17 @@ pub struct Verified {
 }
 
 impl Shelf {
-    /// Re-reads every file. Those that came, went or were being replaced meanwhile are passed over.
+    /// Re-reads every file, once all are known. Those that came, went or were being replaced meanwhile are passed over.
     pub(super) fn verify(&self) -> Verified {
         let mut verified = Verified::default();
-        for key in self.index.keys() {
-            if key.starts_with(ASIDE) {
-                continue;
-            }
+        self.index.wait_complete();
+        for key in self.index.keys(|key| !key.starts_with(ASIDE)) {
             match self.check(&key) {
                 Ok(true) => verified.good += 1,
-                Ok(false) => {}
+                Ok(false) => self.index.forget_if_gone(&key),
                 Err(text) => {
                     self.index.set_aside(&key);
-                    verified.findings.push(Finding { file: key.to_string(), text });
+                    verified.findings.push(Finding { file: key, text });
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! `modgate claim`: what publishing made private, and how to undo it.
+//! `modgate claim`: what publishing made private, what an operator made public, and how to undo both.
 
 use std::process::ExitCode;
 
@@ -6,18 +6,23 @@ use clap::Subcommand;
 
 use super::connection::Connection;
 use super::out;
-use crate::admin::{ClaimLine, ReleaseAsk, Released};
+use crate::admin::{ClaimLine, MakePublicAsk, MoveAsk, MoveDone, ReleaseAsk, Released};
 
 /// The claim commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// List claimed hosts and the paths of deleted modules that stay private
+    /// List claimed hosts, hosts made public, and the paths of deleted modules that stay private
     List {
         /// One JSON object a line
         #[arg(long)]
         json: bool,
     },
-    /// Give up a claimed host, or the path of a module whose last version was deleted
+    /// Say that a host is public: private.unknown_hosts does not hold it, and publishing does not claim it
+    Public {
+        /// A host
+        host: String,
+    },
+    /// Give up a claimed host, a host made public, or the path of a module whose last version was deleted
     Release {
         /// Also while modules of owners that are not public would no longer be kept private by anything but being hosted
         #[arg(long)]
@@ -25,6 +30,15 @@ pub enum Command {
         /// A host, or a module path
         #[arg(value_name = "HOST|MODULE")]
         name: String,
+    },
+    /// Give a hosted module, all its versions, or the path of a deleted one to another owner
+    Move {
+        /// The module's path
+        #[arg(value_name = "MODULE")]
+        module: String,
+        /// Who is to have it
+        #[arg(long, value_name = "O")]
+        owner: String,
     },
 }
 
@@ -39,9 +53,17 @@ pub async fn run(server: &Connection, command: &Command) -> anyhow::Result<ExitC
             }
             out::print(&text)?;
         }
+        Command::Public { host } => {
+            let made: Released = server.call("make-public", &MakePublicAsk { host: host.clone() }).await?;
+            out::print(&format!("{}\n", made.text))?;
+        }
         Command::Release { force, name } => {
             let released: Released = server.call("release", &ReleaseAsk { name: name.clone(), force: *force }).await?;
             out::print(&format!("{}\n", released.text))?;
+        }
+        Command::Move { module, owner } => {
+            let moved: MoveDone = server.call("move", &MoveAsk { module: module.clone(), owner: owner.clone() }).await?;
+            out::print(&format!("{}\n", moved.text))?;
         }
     }
     Ok(ExitCode::SUCCESS)

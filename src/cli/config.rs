@@ -50,7 +50,7 @@ mod tests {
             out.starts_with("data_dir = \"/var/lib/modgate\"  # default\nserver.listen = [\"127.0.0.1:9\"]  # flag --listen\n"),
             "{out}"
         );
-        assert!(out.ends_with("owners.private.modules = []  # default\n"), "{out}");
+        assert!(out.ends_with("owners.private.max_bytes = \"\"  # default\n"), "{out}");
         assert!(loaded.warnings.is_empty());
     }
 }

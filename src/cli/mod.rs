@@ -8,16 +8,21 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Environment, Flags, Loaded};
 
+pub mod audit;
 pub mod backup;
+mod certificates;
 pub mod check;
 pub mod claim;
 pub mod config;
 pub mod connection;
 pub mod egress;
 pub mod explain;
+pub mod gc;
 pub mod healthcheck;
+mod notify;
 mod out;
 pub mod password;
+pub mod refresh;
 mod samples;
 pub mod serve;
 pub mod token;
@@ -64,7 +69,9 @@ enum Command {
     Explain(explain::Options),
     /// List every module path that was ever sent upstream
     Egress(egress::Options),
-    /// List and release what publishing made private
+    /// List what was done, and by whom
+    Audit(audit::Options),
+    /// List, release and move what publishing made private
     #[command(subcommand)]
     Claim(claim::Command),
     /// Make, list and revoke tokens
@@ -72,6 +79,10 @@ enum Command {
     Token(token::Command),
     /// Hash a password for the settings file
     Password,
+    /// Ask upstream again now for what is remembered of a module and may have changed, or drop what is cached
+    Refresh(refresh::Options),
+    /// List, or remove, what is of no use any more
+    Gc(gc::Options),
     /// Re-hash everything that is kept
     Verify(verify::Options),
     /// Write all that cannot be made anew into one archive, while serving
@@ -85,13 +96,11 @@ enum Command {
 impl Global {
     /// Reads the settings; all that is wrong with them is in the error.
     fn load(&self, listen: &[String], tls_listen: &[String]) -> anyhow::Result<Loaded> {
-        let flags = Flags {
-            config: self.config.clone(),
-            data_dir: self.data_dir.clone(),
-            listen: listen.to_vec(),
-            tls_listen: tls_listen.to_vec(),
-        };
-        Ok(crate::config::load(&flags, &Environment::of_process())?)
+        Ok(crate::config::load(&self.flags(listen, tls_listen), &Environment::of_process())?)
+    }
+
+    fn flags(&self, listen: &[String], tls_listen: &[String]) -> Flags {
+        Flags { config: self.config.clone(), data_dir: self.data_dir.clone(), listen: listen.to_vec(), tls_listen: tls_listen.to_vec() }
     }
 }
 
@@ -124,9 +133,12 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Config(options) => config::run(global, options),
         Command::Explain(options) => connected(global, async |server| explain::run(&server, options).await),
         Command::Egress(options) => connected(global, async |server| egress::run(&server, options).await),
+        Command::Audit(options) => connected(global, async |server| audit::run(&server, options).await),
         Command::Claim(command) => connected(global, async |server| claim::run(&server, command).await),
         Command::Token(command) => connected(global, async |server| token::run(&server, command).await),
         Command::Password => password::run(),
+        Command::Refresh(options) => connected(global, async |server| refresh::run(&server, options).await),
+        Command::Gc(options) => connected(global, async |server| gc::run(&server, options).await),
         Command::Verify(options) => connected(global, async |server| verify::run(&server, options).await),
         Command::Backup(options) => connected(global, async |server| backup::take(server, options).await),
         Command::Restore(options) => backup::put(global, options),

@@ -1,23 +1,34 @@
 //! `modgate serve`: puts the parts together and runs them until a signal ends it.
 
+mod reload;
+
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{Global, out, samples};
+use self::reload::Running;
+use super::{Global, certificates, notify, out, samples};
 use crate::access::{self, ADMIN_TOKEN_FILE};
 use crate::admin::{Foundation, Operations, SOCKET_FILE};
-use crate::config::{Config, Tls};
+use crate::config::{self, Environment, Flags, Loaded};
 use crate::http::front::{Front, House};
-use crate::http::paste::{self, Reached, Trust};
-use crate::http::{Drained, Server, local_ca, tls::Certificates};
-use crate::observe::logs;
+use crate::http::keeper::Keeper;
+use crate::http::paste::{self, Reached};
+use crate::http::{Drained, Inherited, Server};
+use crate::observe::logs::{self, Logging};
+use crate::store::DataDir;
+
+/// Beyond the `server.drain` of the process before us, which lets go of the data directory within that.
+const HANDOVER_GRACE: Duration = Duration::from_secs(5);
+/// Between two looks at whether it has.
+const HANDOVER_PAUSE: Duration = Duration::from_millis(20);
 
 /// Where to listen, over what the settings say.
 #[derive(Debug, Args)]
@@ -32,40 +43,52 @@ pub struct Options {
 
 /// Runs the gateway. Returns when it has drained.
 pub fn run(global: &Global, options: &Options) -> anyhow::Result<ExitCode> {
-    let loaded = global.load(&options.listen, &options.tls_listen)?;
+    let inherited = Inherited::from_env().context("the sockets that the service manager passed on")?;
+    let flags = global.flags(&options.listen, &options.tls_listen);
+    let loaded = config::load(&flags, &Environment::of_process())?;
     let server = &loaded.config.server;
-    if server.listen.is_empty() && server.tls_listen.is_empty() {
+    if server.listen.is_empty() && server.listen_unix.is_empty() && server.tls_listen.is_empty() {
         bail!("nothing to listen on: set server.listen or server.tls_listen, or give --listen ADDRESS");
     }
-    logs::init(&loaded.config.log);
+    let logging = logs::init(&loaded.config.log);
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(loaded.config))?;
+    runtime.block_on(serve(flags, loaded, logging, inherited))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(flags: Flags, loaded: Loaded, logging: Logging, inherited: Inherited) -> anyhow::Result<()> {
     // Signals are caught before anything that they could cut in half.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let (_foundation, operations) = Foundation::open(config).await?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    if !inherited.is_empty() {
+        tokio::select! {
+            () = predecessor(&loaded.config) => {}
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+        }
+    }
+    let (foundation, operations) = Foundation::open(loaded.config.clone()).await?;
     let config = operations.config.clone();
     let new_token = access::ensure_admin_token(&config.data_dir, &*operations.stores.records).await?;
-    let (stop, stopping) = watch::channel(false);
-    let Https { certificates, trust } = tls(&config, &stopping)?;
+    let keeper = certificates::prepare(&config)?.map(|prepared| Arc::new(Keeper::new(prepared)));
     let server = Server {
         plain: config.server.listen.clone(),
+        unix: config.server.listen_unix.clone(),
         tls: config.server.tls_listen.clone(),
-        certificates,
+        certificates: keeper.as_ref().map(|keeper| keeper.certificates()),
         admin: config.server.admin_listen,
         admin_socket: Some(config.data_dir.join(SOCKET_FILE)),
+        inherited,
     };
     let bound = server.bind(&config.limits)?;
-    let reached = Reached::new(&config, bound.addresses());
+    let addresses = bound.addresses().clone();
+    let reached = Reached::new(&config, &addresses);
     warn_of(&operations).await;
-    greet(&operations, &reached, trust.as_ref(), new_token.as_deref()).await?;
+    greet(&operations, &reached, new_token.as_deref()).await?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         settings = config.file.as_ref().map(|file| file.display().to_string()),
@@ -74,12 +97,26 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         https = reached.https,
         "serving"
     );
+    let (stop, stopping) = watch::channel(false);
     let front = Arc::new(Front::new(House::new(operations, reached, stopping.clone())));
-    let serving = tokio::spawn(bound.run(front, stopping, config.server.drain));
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    let (bounds, bounds_seen) = watch::channel(reload::bounds(&loaded));
+    let serving = tokio::spawn(bound.run(front.clone(), stopping.clone(), bounds_seen));
+    if let Some(keeper) = keeper.clone() {
+        tokio::spawn(keeper.keep(stopping.clone()));
     }
+    let foundation = Arc::new(foundation);
+    let mut running = Running { flags, loaded, foundation, front, keeper, bounds, logging, addresses, draining: stopping };
+    notify::ready();
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hang_up.recv() => running.reload().await,
+        }
+    }
+    // From here on only the front holds the stores, and lets go of them before the last answers are sent.
+    drop(running);
+    notify::stopping();
     tracing::info!("draining");
     // The receivers live in the server that is waited for below.
     let _ = stop.send(true);
@@ -90,32 +127,19 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the HTTPS listeners need, and what clients need for them.
-#[derive(Default)]
-struct Https {
-    certificates: Option<Arc<Certificates>>,
-    /// With a CA of our own.
-    trust: Option<Trust>,
-}
-
-/// The certificate of the HTTPS listeners; a local one is kept renewed until `stopping`.
-fn tls(config: &Config, stopping: &watch::Receiver<bool>) -> anyhow::Result<Https> {
-    match &config.server.tls {
-        None => Ok(Https::default()),
-        Some(Tls::Files { cert, key }) => Ok(Https { certificates: Some(Certificates::from_files(cert, key)?), trust: None }),
-        Some(Tls::Local) => {
-            let host = config.server.public_url.as_ref().and_then(|url| url.host_str().map(str::to_owned));
-            let names: Vec<String> = host.into_iter().collect();
-            let folder = local_ca::folder(&config.data_dir);
-            let ca = local_ca::ensure(&folder, &names).context("tls = \"local\"")?;
-            let https = Https {
-                certificates: Some(ca.certificates()),
-                trust: Some(Trust { bundle: absolute(&local_ca::bundle_file(&folder))?, ca: absolute(&local_ca::ca_file(&folder))? }),
-            };
-            tokio::spawn(ca.keep_renewed(stopping.clone()));
-            Ok(https)
-        }
+/// Waits while the process before us, whose sockets were passed on to us, still works in the data directory. Gives up when it should
+/// long have ended; then opening the directory fails, and says who is there.
+async fn predecessor(config: &config::Config) {
+    if DataDir::is_free(&config.data_dir) {
+        return;
     }
+    notify::waiting("waiting for the process before to let go of the data directory");
+    let gone = async {
+        while !DataDir::is_free(&config.data_dir) {
+            tokio::time::sleep(HANDOVER_PAUSE).await;
+        }
+    };
+    let _ = tokio::time::timeout(config.server.drain + HANDOVER_GRACE, gone).await;
 }
 
 /// What an operator should know before the first request.
@@ -127,7 +151,7 @@ async fn warn_of(operations: &Operations) {
 }
 
 /// The lines to paste go to standard output, the log to standard error. The token is shown once, on a terminal only.
-async fn greet(operations: &Operations, reached: &Reached, trust: Option<&Trust>, new_token: Option<&str>) -> anyhow::Result<()> {
+async fn greet(operations: &Operations, reached: &Reached, new_token: Option<&str>) -> anyhow::Result<()> {
     let config = &operations.config;
     let mut patterns = operations.all_private_names().await?;
     let token_file = absolute(&config.data_dir.join(ADMIN_TOKEN_FILE))?;
@@ -136,7 +160,7 @@ async fn greet(operations: &Operations, reached: &Reached, trust: Option<&Trust>
     } else {
         let samples = samples::write(&absolute(&config.data_dir)?)?;
         patterns.insert(samples::HOST.to_owned());
-        paste::first_run(reached, &token_file, trust, &patterns, &samples)
+        paste::first_run(reached, &token_file, certificates::trust(config)?.as_ref(), &patterns, &samples)
     };
     if let Some(token) = new_token {
         tracing::info!(file = %token_file.display(), "made an admin token");

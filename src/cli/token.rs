@@ -81,6 +81,13 @@ pub async fn run(server: &Connection, command: &Command) -> anyhow::Result<ExitC
 }
 
 fn columns(line: &TokenLine) -> String {
-    let expires = line.expires.as_deref().unwrap_or_default();
-    format!("{}\t{}\t{}\t{}\t{expires}\n", line.id, line.name, line.scopes.join(","), line.owners.join(","))
+    let ends = line.expires.as_deref().map_or_else(
+        || "no end".to_owned(),
+        |end| match line.expired {
+            true => format!("expired {end}"),
+            false => format!("expires {end}"),
+        },
+    );
+    let (scopes, owners) = (line.scopes.join(","), line.owners.join(","));
+    format!("{}\t{}\t{scopes}\t{owners}\tcreated {}\t{ends}\n", line.id, line.name, line.created)
 }

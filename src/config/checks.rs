@@ -1,11 +1,12 @@
 //! What values must be to each other.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use super::load::Reader;
 use super::problem::quote;
 use super::raw::Raw;
-use super::{Config, Hop, PublicHosts, Source, Sourced, values};
+use super::{Config, Hop, PublicHosts, Source, Sourced, UpstreamAuth, values};
 use crate::module::Pattern;
 
 /// How many of the hosts that a pattern takes in are named.
@@ -16,8 +17,10 @@ pub(super) fn run(config: &Config, r: &mut Reader) {
     let listeners = listeners(config, r);
     collisions(&listeners, r);
     off_loopback(config, &listeners, r);
+    unix(config, r);
     tls(config, r);
     upstream_is_not_us(config, r);
+    auth(config, r);
     patterns(config, r);
     if config.owners.is_empty() {
         r.warnings.push("no owner is defined ([owners.NAME]): nothing can be published".to_owned());
@@ -87,6 +90,27 @@ fn off_loopback(config: &Config, listeners: &[Listener], r: &mut Reader) {
     }
 }
 
+/// A socket has one listener; and clients do not know it.
+fn unix(config: &Config, r: &mut Reader) {
+    let server = &config.server;
+    let mut seen = BTreeSet::new();
+    if let Some(twice) = server.listen_unix.iter().find(|path| !seen.insert(*path)) {
+        let found = quote(&format!("unix:{}", twice.display()));
+        r.wrong(r.source("server.listen"), "server.listen", "a socket that no other listener has", found, None);
+    }
+    let known = server.public_url.is_some() || !server.listen.is_empty() || !server.tls_listen.is_empty();
+    if !server.listen_unix.is_empty() && !known && r.problems_free("server.public_url") {
+        let hint = "set it: public_url = \"https://go.example.com\"";
+        r.wrong(
+            r.source("server.listen"),
+            "server.public_url",
+            "the URL that clients use, since they reach no listener itself",
+            "nothing",
+            Some(hint),
+        );
+    }
+}
+
 fn tls(config: &Config, r: &mut Reader) {
     let (listen, tls) = (&config.server.tls_listen, &config.server.tls);
     let told = ["server.tls", "server.tls.cert", "server.tls.key"].iter().any(|key| !r.problems_free(key));
@@ -107,12 +131,30 @@ fn upstream_is_not_us(config: &Config, r: &mut Reader) {
         let (host, port) = place(&hop.url);
         let address = host.as_deref().and_then(|host| host.trim_matches(['[', ']']).parse::<IpAddr>().ok());
         let listens = |at: &SocketAddr| port == Some(at.port()) && at.port() != 0 && address == Some(at.ip());
-        server.public_url.as_ref().is_some_and(|url| place(url) == place(&hop.url))
+        // Beside our path there may be another's.
+        let below = |url: &url::Url| hop.url.path().starts_with(url.path().trim_end_matches('/'));
+        server.public_url.as_ref().is_some_and(|url| place(url) == place(&hop.url) && below(url))
             || server.listen.iter().chain(&server.tls_listen).any(listens)
     };
     if let Some(hop) = config.upstream.goproxy.iter().find(|hop| own(hop)) {
         let found = format!("{}, which is this gateway itself", quote(hop.url.as_str()));
         r.wrong(r.source("upstream.goproxy"), "upstream.goproxy", "other proxies", found, None);
+    }
+}
+
+/// Credentials that nobody is shown, and that everybody on the way can read.
+fn auth(config: &Config, r: &mut Reader) {
+    for UpstreamAuth { url, .. } in &config.upstream.auth {
+        let hops = &config.upstream.goproxy;
+        if !hops.iter().any(|hop| hop.url.origin() == url.origin()) {
+            r.warnings.push(format!("upstream.auth: no proxy of upstream.goproxy is at {url}: nobody is shown these credentials"));
+        }
+        let loopback = url.host_str().is_some_and(|host| {
+            host == "localhost" || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+        });
+        if url.scheme() == "http" && !loopback {
+            r.warnings.push(format!("upstream.auth: {url} is plain http: whoever is on the way reads these credentials"));
+        }
     }
 }
 

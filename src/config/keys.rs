@@ -6,6 +6,8 @@ const PUBLIC_SUMDB: &str = "sum.golang.org";
 
 /// The largest edit distance at which an unknown key is taken for a slip of a known one.
 const SLIP_MAX: usize = 3;
+/// From so many bytes on, the beginning of a known key is taken for it.
+const HALF_MIN: usize = 4;
 
 /// What an environment variable's text is read as. In the file every value has its own type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub(super) enum Kind {
     Count,
     /// Strings, separated by commas.
     List,
+    /// Tables, which the file alone can hold.
+    Tables,
 }
 
 /// One key.
@@ -46,6 +50,7 @@ pub(super) const KEYS: &[Key] = &[
     key("server.public_url", Kind::Text, ""),
     key("server.admin_listen", Kind::Text, ""),
     key("server.allow_plain", Kind::Truth, "false"),
+    key("server.trusted_proxies", Kind::List, ""),
     key("server.drain", Kind::Text, "30s"),
     key("limits.upload", Kind::Text, "500MiB"),
     key("limits.header", Kind::Text, "16KiB"),
@@ -53,16 +58,25 @@ pub(super) const KEYS: &[Key] = &[
     key("limits.idle", Kind::Text, "75s"),
     key("limits.stall", Kind::Text, "60s"),
     key("limits.connections", Kind::Count, "10000"),
+    key("limits.queue", Kind::Text, "30s"),
     key("upstream.goproxy", Kind::Text, PUBLIC_PROXY),
     key("upstream.sumdb", Kind::Text, PUBLIC_SUMDB),
     key("upstream.connect_timeout", Kind::Text, "5s"),
     key("upstream.stall_timeout", Kind::Text, "30s"),
+    key("upstream.proxy", Kind::Text, ""),
+    key("upstream.ca_file", Kind::Text, ""),
+    key("upstream.auth", Kind::Tables, ""),
     key("private.patterns", Kind::List, ""),
     key("private.public", Kind::List, ""),
     key("private.public_hosts", Kind::List, ""),
     key("private.claim_hosts", Kind::Truth, "true"),
+    key("private.unknown_hosts", Kind::Text, "allow"),
+    key("private.miss", Kind::Text, "not-found"),
     key("cache.max_size", Kind::Text, "20GiB"),
+    key("cache.min_free", Kind::Text, "1GiB"),
+    key("cache.memory", Kind::Text, "128MiB"),
     key("cache.fresh", Kind::Text, "1m"),
+    key("cache.stale", Kind::Text, "30d"),
     key("cache.not_found", Kind::Text, "30s"),
     key("access.anonymous", Kind::Text, "read"),
     key("log.level", Kind::Text, "info"),
@@ -71,9 +85,15 @@ pub(super) const KEYS: &[Key] = &[
     key("owners.*.visibility", Kind::Text, "private"),
     key("owners.*.members", Kind::List, ""),
     key("owners.*.modules", Kind::List, ""),
+    key("owners.*.max_bytes", Kind::Text, ""),
+    Key { name: "owners.*.retain.prerelease", kind: Kind::Text, default: None },
+    Key { name: "owners.*.retain.keep", kind: Kind::Count, default: None },
     Key { name: "users.*.password_hash", kind: Kind::Text, default: None },
     key("users.*.admin", Kind::Truth, "false"),
 ];
+
+/// What a running gateway cannot change: it is opened, or begun, once.
+pub(super) const FIXED: &[&str] = &["data_dir", "server.listen", "server.tls_listen", "server.admin_listen", "log.format"];
 
 /// What a run without a file has besides: key and value, written as in the environment.
 pub(super) const BUILT_IN: &[(&str, &str)] =
@@ -97,9 +117,10 @@ pub(super) fn is_section(name: &str) -> bool {
     KEYS.iter().any(|key| key.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
 }
 
-/// The environment variable of a key; `None` for owners and users, which are set in the file only.
+/// The environment variable of a key; `None` for tables, owners and users, which are set in the file only.
 pub(super) fn variable(name: &str) -> Option<String> {
-    (!name.contains('*')).then(|| format!("{PREFIX}{}", name.to_ascii_uppercase().replace('.', "__")))
+    let in_file_only = name.contains('*') || find(name).is_some_and(|key| key.kind == Kind::Tables);
+    (!in_file_only).then(|| format!("{PREFIX}{}", name.to_ascii_uppercase().replace('.', "__")))
 }
 
 /// What the environment variables of settings begin with.
@@ -110,10 +131,16 @@ pub(super) fn nearest(unknown: &str) -> Option<String> {
     let (parent, last) = unknown.rsplit_once('.').unwrap_or(("", unknown));
     let mut names: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
     names.extend(KEYS.iter().filter_map(|key| key.name.split_once('.')).map(|(section, _)| section));
+    // Half of a name: `password` for `password_hash`.
+    let half = |name: &&&str| {
+        let (section, key) = name.rsplit_once('.').unwrap_or(("", name));
+        section == parent && last.len() >= HALF_MIN && (key.starts_with(last) || last.starts_with(key))
+    };
+    let half = names.iter().find(half).map(|name| (*name).to_owned());
     // A right key in the wrong section beats a slip.
     let elsewhere = names.iter().find(|name| name.rsplit('.').next() == Some(last) && **name != parent);
     let slip = closest(unknown, names.iter().copied());
-    slip.or(elsewhere.map(|name| (*name).to_owned()))
+    slip.or(half).or(elsewhere.map(|name| (*name).to_owned()))
 }
 
 /// The candidate that `word` was probably meant to be.

@@ -78,6 +78,8 @@ pub struct Loaded {
     pub settings: Vec<Setting>,
     /// What is allowed but probably not meant; a line each.
     pub warnings: Vec<String>,
+    /// The values as they were written: to be compared with those of another time.
+    pub(super) layer: Layer,
 }
 
 /// One key, for people.
@@ -173,13 +175,19 @@ fn assemble(file: Option<(&Path, &str)>, flags: &Flags, environment: &Environmen
     layer.cover(from_flags(flags, &mut problems));
     let mut layers = defaults(&layer, environment);
     layers.cover(layer);
-    let mut reader = Reader { layer: layers, problems, warnings: Vec::new() };
-    let config = super::sections::config(&mut reader, file.map(|(path, _)| path.to_owned()));
-    checks::run(&config, &mut reader);
-    if reader.problems.is_empty() {
-        Ok(Loaded { config, settings: settings(&reader.layer), warnings: reader.warnings })
-    } else {
-        Err(ConfigError::Invalid(in_order(reader.problems)))
+    Loaded::judged(layers, file.map(|(path, _)| path.to_owned()), problems)
+}
+
+impl Loaded {
+    /// What all values together make, if nothing is wrong with them beyond `problems`, of which there may be none.
+    pub(super) fn judged(layer: Layer, file: Option<PathBuf>, problems: Vec<Problem>) -> Result<Self, ConfigError> {
+        let mut reader = Reader { layer, problems, warnings: Vec::new() };
+        let config = super::sections::config(&mut reader, file);
+        checks::run(&config, &mut reader);
+        if !reader.problems.is_empty() {
+            return Err(ConfigError::Invalid(in_order(reader.problems)));
+        }
+        Ok(Self { config, settings: settings(&reader.layer), warnings: reader.warnings, layer: reader.layer })
     }
 }
 
@@ -223,7 +231,7 @@ fn defaults(above: &Layer, environment: &Environment) -> Layer {
 }
 
 /// A key's full names: one, or one for each owner or user.
-fn full_names(name: &str, layer: &Layer) -> Vec<String> {
+pub(super) fn full_names(name: &str, layer: &Layer) -> Vec<String> {
     match name.split_once(".*.") {
         Some(("owners", key)) => layer.owners.keys().map(|owner| format!("owners.{owner}.{key}")).collect(),
         Some(("users", key)) => layer.users.keys().map(|user| format!("users.{user}.{key}")).collect(),

@@ -3,6 +3,7 @@
 //! Nothing is guessed: an unknown key, a value out of its range or a contradiction stops the start, and all of
 //! them are told at once, each with its file, line and key. `keys.rs` holds every key there is.
 
+mod auth;
 mod checks;
 mod hosts;
 mod keys;
@@ -10,6 +11,7 @@ mod load;
 mod password;
 mod problem;
 mod raw;
+mod reload;
 mod sections;
 mod upstream;
 mod values;
@@ -19,7 +21,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +32,7 @@ pub use hosts::{HostKind, PublicHosts};
 pub use load::{Environment, Flags, Loaded, REFERENCE, Setting, load, load_text};
 pub use password::{PasswordHashError, check_password_hash};
 pub use problem::{ConfigError, Fault, Problem};
+pub use reload::{Kept, Reloaded};
 pub use values::parse_duration;
 
 /// Where a value came from: what `modgate config` and `explain` print.
@@ -97,18 +100,38 @@ pub struct Config {
 pub struct Server {
     /// Plain HTTP listeners.
     pub listen: Vec<SocketAddr>,
+    /// Plain HTTP listeners that are Unix sockets: the `unix:` entries of `server.listen`.
+    pub listen_unix: Vec<PathBuf>,
     /// HTTPS listeners.
     pub tls_listen: Vec<SocketAddr>,
     /// The certificate of the HTTPS listeners; set if there are any.
     pub tls: Option<Tls>,
-    /// What clients call this server: scheme and authority, no path, no trailing slash.
+    /// What clients call this server: scheme, authority, and the path below which everything lies (by the `url` crate `/` if there is none).
     pub public_url: Option<url::Url>,
     /// Operations over TCP, with an admin token.
     pub admin_listen: Option<SocketAddr>,
     /// Plain HTTP off loopback is wanted.
     pub allow_plain: bool,
+    /// Whose X-Forwarded-For is believed.
+    pub trusted_proxies: TrustedProxies,
     /// How long requests may take to end at shutdown.
     pub drain: Duration,
+}
+
+/// `server.trusted_proxies`: fronts that say truly whom a request came from.
+#[derive(Clone, Debug, Default)]
+pub struct TrustedProxies {
+    /// Networks that they are in.
+    pub networks: Vec<ipnet::IpNet>,
+    /// Whoever connects to a Unix listener is one.
+    pub unix: bool,
+}
+
+impl TrustedProxies {
+    /// Whether this (canonical) address is a front's.
+    pub fn holds(&self, address: IpAddr) -> bool {
+        self.networks.iter().any(|network| network.contains(&address))
+    }
 }
 
 /// Where the certificate comes from.
@@ -117,9 +140,9 @@ pub enum Tls {
     /// PEM files.
     Files {
         /// The chain.
-        cert: PathBuf,
+        cert: Sourced<PathBuf>,
         /// The private key.
-        key: PathBuf,
+        key: Sourced<PathBuf>,
     },
     /// A CA of our own in `data_dir/tls`.
     Local,
@@ -140,6 +163,8 @@ pub struct Limits {
     pub stall: Duration,
     /// Connections served at once; more wait in the backlog.
     pub connections: usize,
+    /// How long a request for something that is not cached may wait until it is its turn to ask upstream.
+    pub queue: Duration,
 }
 
 /// `[upstream]`
@@ -153,6 +178,47 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     /// How long an upstream may send nothing.
     pub stall_timeout: Duration,
+    /// The proxy by which all but loopback is asked; without one the environment says.
+    pub proxy: Option<url::Url>,
+    /// Certificates (PEM) trusted beside the platform's roots.
+    pub ca_file: Option<PathBuf>,
+    /// What is shown to which upstream.
+    pub auth: Vec<UpstreamAuth>,
+}
+
+/// An entry of `upstream.auth`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamAuth {
+    /// Shown to this URL and what lies below it, and to nothing else. In the form of [`Hop::url`].
+    pub url: url::Url,
+    /// What is shown.
+    pub secret: Secret,
+}
+
+/// Where a secret is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Secret {
+    /// HTTP Basic.
+    Password {
+        /// Without a colon.
+        user: String,
+        /// Holds the password.
+        file: PathBuf,
+    },
+    /// A bearer token.
+    Bearer {
+        /// Holds the token.
+        file: PathBuf,
+    },
+}
+
+impl Secret {
+    /// The file that holds it.
+    pub fn file(&self) -> &std::path::Path {
+        match self {
+            Self::Password { file, .. } | Self::Bearer { file } => file,
+        }
+    }
 }
 
 /// One proxy of a GOPROXY list.
@@ -175,6 +241,30 @@ pub struct Private {
     pub hosts: PublicHosts,
     /// Whether the first publish under a host claims it.
     pub claim_hosts: bool,
+    /// What becomes of hosts that nobody knows.
+    pub unknown_hosts: Sourced<UnknownHosts>,
+    /// How a miss is answered.
+    pub miss: Miss,
+}
+
+/// `private.unknown_hosts`: a host is unknown that is not listed, has no known module, and was not made public by an operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownHosts {
+    /// Its paths may leave.
+    Allow,
+    /// They may leave, and that is recorded.
+    Audit,
+    /// They are private.
+    Hold,
+}
+
+/// `private.miss`: what a private path is answered that the caller may not see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Miss {
+    /// 404: the go command goes on to the next proxy.
+    NotFound,
+    /// 403: it stops, but above and below modules that the caller sees.
+    Refuse,
 }
 
 /// `[cache]`
@@ -182,8 +272,14 @@ pub struct Private {
 pub struct Cache {
     /// The bound on everything under `cache/` and fills staged in `tmp/`, bytes.
     pub max_size: u64,
+    /// Bytes of the file system that stay free; 0: nobody looks.
+    pub min_free: u64,
+    /// The bound on small answers kept in memory as well, bytes; 0: none are.
+    pub memory: u64,
     /// How long list, @latest and branches are fresh.
     pub fresh: Duration,
+    /// Up to what age, counted from when upstream said so, they are served while upstream is asked again.
+    pub stale: Duration,
     /// How long a 404 or 410 is fresh.
     pub not_found: Duration,
 }
@@ -226,8 +322,21 @@ pub struct Owner {
     pub members: Vec<UserName>,
     /// What it may publish; anything that section's rules allow if empty. These are private patterns too.
     pub modules: Vec<Sourced<Pattern>>,
+    /// What its versions' zips and go.mod files may come to, bytes; no bound if absent.
+    pub max_bytes: Option<u64>,
+    /// Which pre-releases and pseudo-versions may go; all stay if absent.
+    pub retain: Option<Retain>,
     /// Where the owner is defined.
     pub source: Source,
+}
+
+/// `owners.NAME.retain`: what is kept of pre-releases and pseudo-versions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retain {
+    /// All that are younger than this.
+    pub prerelease: Duration,
+    /// The newest of each path, however old: so many.
+    pub keep: usize,
 }
 
 /// Who may see an owner's modules.

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
 
 use super::keys::{self, Kind, PREFIX};
 use super::problem::{Fault, Problem, Wrong, quote};
@@ -24,6 +24,8 @@ pub(super) enum Raw {
     Integer(i64),
     Truth(bool),
     List(Vec<Sourced<Raw>>),
+    /// A table within a list, by key.
+    Table(BTreeMap<String, Sourced<Raw>>),
     /// Something that no key takes: its name.
     Other(&'static str),
 }
@@ -36,6 +38,7 @@ impl Raw {
             Self::Integer(number) => number.to_string(),
             Self::Truth(truth) => truth.to_string(),
             Self::List(_) => "a list".to_owned(),
+            Self::Table(_) => "a table".to_owned(),
             Self::Other(name) => (*name).to_owned(),
         }
     }
@@ -47,13 +50,23 @@ impl Raw {
             Self::Integer(number) => number.to_string(),
             Self::Truth(truth) => truth.to_string(),
             Self::List(list) => format!("[{}]", list.iter().map(|item| item.value.toml()).collect::<Vec<_>>().join(", ")),
+            Self::Table(table) => {
+                let entries = table.iter().map(|(key, item)| format!("{} = {}", toml_key(key), item.value.toml()));
+                format!("{{ {} }}", entries.collect::<Vec<_>>().join(", "))
+            }
             Self::Other(name) => (*name).to_owned(),
         }
     }
 }
 
+/// A key as TOML, in quotes where it needs them.
+fn toml_key(key: &str) -> String {
+    let bare = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+    if bare { key.to_owned() } else { toml::Value::from(key).to_string() }
+}
+
 /// What one or more places set.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Layer {
     /// By full key, owners' and users' names included.
     pub(super) values: BTreeMap<String, Sourced<Raw>>,
@@ -70,6 +83,8 @@ impl Layer {
             Kind::Text => Raw::Text(text.to_owned()),
             Kind::Truth => text.parse().map_or_else(|_| Raw::Text(text.to_owned()), Raw::Truth),
             Kind::Count => text.parse().map_or_else(|_| Raw::Text(text.to_owned()), Raw::Integer),
+            // None but an empty text, the default, comes here.
+            Kind::Tables => Raw::List(Vec::new()),
             Kind::List => {
                 let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
                 Raw::List(items.map(|item| Sourced { value: Raw::Text(item.to_owned()), source: source.clone() }).collect())
@@ -192,6 +207,10 @@ impl FileReader<'_> {
         }
     }
 
+    fn entry(&self, key: &Spanned<DeString<'_>>, value: &Spanned<DeValue<'_>>) -> (String, Sourced<Raw>) {
+        (key.get_ref().as_ref().to_owned(), Sourced { value: self.raw(value), source: self.source(key.span().start) })
+    }
+
     fn raw(&self, value: &Spanned<DeValue<'_>>) -> Raw {
         match value.get_ref() {
             DeValue::String(text) => Raw::Text(text.clone().into_owned()),
@@ -205,7 +224,7 @@ impl FileReader<'_> {
             }
             DeValue::Float(_) => Raw::Other("a number with a fraction"),
             DeValue::Datetime(_) => Raw::Other("a date or time"),
-            DeValue::Table(_) => Raw::Other("a table"),
+            DeValue::Table(table) => Raw::Table(table.iter().map(|(key, value)| self.entry(key, value)).collect()),
         }
     }
 }
@@ -244,6 +263,8 @@ fn unknown_variable(name: &str, source: Source) -> Problem {
     let key = name.trim_start_matches(PREFIX).to_ascii_lowercase().replace("__", ".");
     let hint = if key.starts_with("owners.") || key.starts_with("users.") {
         Some("owners and users are set in the file only".to_owned())
+    } else if keys::find(&key).is_some() {
+        Some("it is set in the file only".to_owned())
     } else {
         keys::nearest(&key).and_then(|near| keys::variable(&near)).map(|near| format!("did you mean {near}?"))
     };

@@ -9,9 +9,10 @@ use super::load::Reader;
 use super::password;
 use super::problem::{Wrong, quote};
 use super::raw::Raw;
+use super::values::Listen;
 use super::{
-    Access, Cache, Config, Limits, Log, LogFormat, Owner, Private, PublicHosts, Server, Source, Sourced, Tls, Upstream, User, Visibility,
-    check_password_hash, upstream, values,
+    Access, Cache, Config, Limits, Log, LogFormat, Miss, Owner, Private, PublicHosts, Retain, Server, Source, Sourced, Tls, TrustedProxies,
+    UnknownHosts, Upstream, User, Visibility, auth, check_password_hash, upstream, values,
 };
 use crate::module::Pattern;
 
@@ -19,6 +20,8 @@ use crate::module::Pattern;
 const UPLOAD_BYTES_MAX: u64 = 1 << 40;
 /// Bounds of the longest request head, bytes: a go command's own is under 1 KiB.
 const HEADER_BYTES: std::ops::RangeInclusive<u64> = 1 << 10..=1 << 20;
+/// Bounds of how many old versions of a path are kept.
+const KEEP: std::ops::RangeInclusive<usize> = 0..=1_000_000;
 /// Bounds of the number of connections.
 const CONNECTIONS: std::ops::RangeInclusive<usize> = 1..=1_000_000;
 
@@ -33,7 +36,10 @@ pub(super) fn config(r: &mut Reader, file: Option<PathBuf>) -> Config {
         private: private(r),
         cache: Cache {
             max_size: r.or("cache.max_size", 0, |raw| values::size(raw, &(0..=u64::MAX))),
+            min_free: r.or("cache.min_free", 0, |raw| values::size(raw, &(0..=u64::MAX))),
+            memory: r.or("cache.memory", 0, |raw| values::size(raw, &(0..=u64::MAX))),
             fresh: duration(r, "cache.fresh", true),
+            stale: duration(r, "cache.stale", true),
             not_found: duration(r, "cache.not_found", true),
         },
         access: Access { anonymous_read: r.or("access.anonymous", true, |raw| values::word(raw, &[("read", true), ("none", false)])) },
@@ -52,14 +58,14 @@ fn truth(r: &mut Reader, key: &str) -> bool {
 }
 
 /// A path; one in the file is relative to the file's folder.
-fn path(Sourced { value, source }: Sourced<String>) -> PathBuf {
+pub(super) fn path(Sourced { value, source }: Sourced<String>) -> PathBuf {
     match &source {
         Source::File(file, _) => file.parent().unwrap_or(Path::new("")).join(value),
         _ => value.into(),
     }
 }
 
-fn path_text(raw: &Raw) -> Result<String, Wrong> {
+pub(super) fn path_text(raw: &Raw) -> Result<String, Wrong> {
     match values::text(raw)? {
         "" => Err(Wrong::expected("a path")),
         text if text.contains('\0') => Err(Wrong::expected("a path without NUL")),
@@ -78,15 +84,40 @@ fn data_dir(r: &mut Reader) -> PathBuf {
 
 fn server(r: &mut Reader) -> Server {
     let plain = |sourced: Sourced<_>| sourced.value;
+    let (mut listen, mut listen_unix) = (Vec::new(), Vec::new());
+    for Sourced { value, source } in r.list("server.listen", values::listen) {
+        match value {
+            Listen::Tcp(address) => listen.push(address),
+            Listen::Unix(value) => listen_unix.push(path(Sourced { value, source })),
+        }
+    }
     Server {
-        listen: r.list("server.listen", values::address).into_iter().map(plain).collect(),
+        listen,
+        listen_unix,
         tls_listen: r.list("server.tls_listen", values::address).into_iter().map(plain).collect(),
         tls: tls(r),
         public_url: r.optional("server.public_url", values::public_url).map(|url| url.value),
         admin_listen: r.optional("server.admin_listen", values::address).map(plain),
         allow_plain: truth(r, "server.allow_plain"),
+        trusted_proxies: trusted_proxies(r),
         drain: duration(r, "server.drain", true),
     }
+}
+
+fn trusted_proxies(r: &mut Reader) -> TrustedProxies {
+    let mut trusted = TrustedProxies::default();
+    for Sourced { value, source } in r.list("server.trusted_proxies", values::trusted_proxy) {
+        match value {
+            None => trusted.unix = true,
+            Some(network) => {
+                if network.prefix_len() == 0 {
+                    r.warnings.push(format!("{source}: server.trusted_proxies: {network} is everyone: any client can claim any address"));
+                }
+                trusted.networks.push(network);
+            }
+        }
+    }
+    trusted
 }
 
 fn tls(r: &mut Reader) -> Option<Tls> {
@@ -96,7 +127,8 @@ fn tls(r: &mut Reader) -> Option<Tls> {
         return r.optional("server.tls", |text| if text == "local" { Ok(Tls::Local) } else { Err(expected()) }).map(|tls| tls.value);
     }
     if let [Some(cert), Some(key)] = PARTS.map(|part| r.value(part, path_text)) {
-        return Some(Tls::Files { cert: path(cert), key: path(key) });
+        let file = |sourced: Sourced<String>| Sourced { source: sourced.source.clone(), value: path(sourced) };
+        return Some(Tls::Files { cert: file(cert), key: file(key) });
     }
     None
 }
@@ -109,6 +141,7 @@ fn limits(r: &mut Reader) -> Limits {
         idle: duration(r, "limits.idle", false),
         stall: duration(r, "limits.stall", false),
         connections: r.or("limits.connections", 0, |raw| values::count(raw, &CONNECTIONS)),
+        queue: duration(r, "limits.queue", true),
     }
 }
 
@@ -122,6 +155,9 @@ fn upstream(r: &mut Reader) -> Upstream {
         sumdb: r.or("upstream.sumdb", None, |raw| values::text(raw).and_then(upstream::sumdb)),
         connect_timeout: duration(r, "upstream.connect_timeout", false),
         stall_timeout: duration(r, "upstream.stall_timeout", false),
+        proxy: r.optional("upstream.proxy", upstream::way).map(|proxy| proxy.value),
+        ca_file: r.optional("upstream.ca_file", |text| path_text(&Raw::Text(text.to_owned()))).map(path),
+        auth: auth::read(r),
     }
 }
 
@@ -158,7 +194,15 @@ fn private(r: &mut Reader) -> Private {
         public: r.list("private.public", pattern),
         hosts: known,
         claim_hosts: truth(r, "private.claim_hosts"),
+        unknown_hosts: unknown_hosts(r),
+        miss: r.or("private.miss", Miss::NotFound, |raw| values::word(raw, &[("not-found", Miss::NotFound), ("refuse", Miss::Refuse)])),
     }
+}
+
+fn unknown_hosts(r: &mut Reader) -> Sourced<UnknownHosts> {
+    const WORDS: &[(&str, UnknownHosts)] = &[("allow", UnknownHosts::Allow), ("audit", UnknownHosts::Audit), ("hold", UnknownHosts::Hold)];
+    let set = r.value("private.unknown_hosts", |raw| values::word(raw, WORDS));
+    set.unwrap_or(Sourced { value: UnknownHosts::Hold, source: Source::Default })
 }
 
 fn log(r: &mut Reader) -> Log {
@@ -190,9 +234,31 @@ fn owners(r: &mut Reader) -> BTreeMap<crate::module::OwnerName, Owner> {
             }
         }
         let modules = r.list(&key("modules"), pattern);
-        out.insert(name, Owner { visibility, members, modules, source });
+        let max_bytes = max_bytes(r, &key("max_bytes"));
+        let retain = retain(r, &key("retain"));
+        out.insert(name, Owner { visibility, members, modules, max_bytes, retain, source });
     }
     out
+}
+
+/// A size, or none where the key is not set or is an empty string.
+fn max_bytes(r: &mut Reader, key: &str) -> Option<u64> {
+    match r.layer.values.get(key).map(|set| &set.value) {
+        None => None,
+        Some(Raw::Text(text)) if text.is_empty() => None,
+        Some(_) => r.value(key, |raw| values::size(raw, &(0..=u64::MAX))).map(|bytes| bytes.value),
+    }
+}
+
+/// Both of its keys or neither: what is deleted for good is spelled out.
+fn retain(r: &mut Reader, key: &str) -> Option<Retain> {
+    let [prerelease, keep] = ["prerelease", "keep"].map(|part| format!("{key}.{part}"));
+    if ![&prerelease, &keep].into_iter().any(|part| r.layer.values.contains_key(part)) {
+        return None;
+    }
+    let prerelease = r.value(&prerelease, |raw| values::duration(raw, false));
+    let keep = r.value(&keep, |raw| values::count(raw, &KEEP));
+    Some(Retain { prerelease: prerelease?.value, keep: keep?.value })
 }
 
 fn unknown_member(r: &mut Reader, key: &str, member: &Sourced<crate::module::UserName>) {

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use super::*;
 
+mod auth;
 mod network;
 mod reference;
+mod reload;
 
 /// A hash of the word `secret`, cheap to verify but not to guess.
 const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$0123456789abcdefghijklmnopqrstuvwxyzABCDEFE";
@@ -171,6 +173,8 @@ level = \"warning\"
 fn a_right_key_in_the_wrong_section_is_pointed_to_its_own() {
     assert_eq!(one_problem("public_url = \"https://x.example\""), "1: public_url: unknown key; did you mean server.public_url?");
     assert_eq!(one_problem("[server]\nmax_size = 1"), "2: server.max_size: unknown key; did you mean cache.max_size?");
+    let password = problems("[users.alice]\npassword = \"x\"");
+    assert!(password.contains(&"2: users.alice.password: unknown key; did you mean users.alice.password_hash?".to_owned()), "{password:?}");
     assert_eq!(one_problem("[upstream]\nzzz = 1"), "2: upstream.zzz: unknown key");
     assert_eq!(one_problem("[upstream.goproxy]\nx = 1"), "1: upstream.goproxy: expected a string, a GOPROXY list, found a table");
     assert_eq!(one_problem("limits = 3"), "1: limits: expected a table, [limits], found 3");
@@ -302,6 +306,32 @@ fn sizes_and_durations_are_exact() {
     assert!(Config::from_toml("[limits]\nidle = '0s'").is_err());
     assert_eq!(parse_duration("30d"), Some(Duration::from_secs(30 * 86_400)));
     assert_eq!((parse_duration("30"), parse_duration("0d")), (None, None));
+}
+
+#[test]
+fn what_an_owner_may_hold_and_keeps_is_read_and_half_a_rule_is_an_error() {
+    let owner = |text: &str| {
+        let config = file(&format!("[owners.a]\n{text}")).unwrap().config;
+        config.owners.into_values().next().map(|owner| (owner.max_bytes, owner.retain)).unwrap()
+    };
+    let retain = |days: u64, keep| Some(Retain { prerelease: Duration::from_secs(days * 86_400), keep });
+    assert_eq!(owner(""), (None, None));
+    assert_eq!(owner("max_bytes = \"\""), (None, None));
+    assert_eq!(owner("max_bytes = \"1KiB\"\nretain = { prerelease = \"90d\", keep = 10 }"), (Some(1024), retain(90, 10)));
+    assert_eq!(owner("max_bytes = 0\n[owners.a.retain]\nprerelease = \"1d\"\nkeep = 0"), (Some(0), retain(1, 0)));
+    for (text, told) in [
+        ("max_bytes = \"much\"", "2: owners.a.max_bytes: "),
+        ("max_bytes = -1", "2: owners.a.max_bytes: "),
+        ("retain = \"90d\"", "2: owners.a.retain: "),
+        ("retain = { prerelease = \"90d\" }", "owners.a.retain.keep: "),
+        ("retain = { keep = 1 }", "owners.a.retain.prerelease: "),
+        ("retain = { prerelease = \"0s\", keep = 1 }", "2: owners.a.retain.prerelease: "),
+        ("retain = { prerelease = \"1d\", keep = -1 }", "2: owners.a.retain.keep: "),
+        ("retain = { prerelease = \"1d\", keep = 1, release = \"1d\" }", "2: owners.a.retain.release: "),
+    ] {
+        let problem = one_problem(&format!("[owners.a]\n{text}"));
+        assert!(problem.contains(told), "{text}: {problem}");
+    }
 }
 
 #[test]

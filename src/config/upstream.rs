@@ -42,16 +42,21 @@ pub(super) fn goproxy(text: &str) -> Result<Vec<Hop>, Wrong> {
 }
 
 fn proxy_url(entry: &str) -> Result<url::Url, Wrong> {
-    let wrong = |text: &str| without_secret(entry, Wrong::expected(text).found(quote(entry)));
     // As the go command has it: without a scheme, https is meant.
     let with_scheme = !entry.contains(":/") && entry.contains(['.', ':', '/']) && !entry.starts_with('/');
     let full = if with_scheme { format!("https://{entry}") } else { entry.to_owned() };
-    let mut url = url::Url::parse(&full).map_err(|_| wrong("an http or https URL in the GOPROXY list"))?;
+    base_url(&full, "an http or https URL in the GOPROXY list")
+}
+
+/// An http or https URL that other paths are put behind: without credentials, query, fragment, and a `/` at its end.
+pub(super) fn base_url(text: &str, expected: &str) -> Result<url::Url, Wrong> {
+    let wrong = |expected: &str| without_secret(text, Wrong::expected(expected).found(quote(text)));
+    let mut url = url::Url::parse(text).map_err(|_| wrong(expected))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
-        return Err(wrong("an http or https URL in the GOPROXY list"));
+        return Err(wrong(expected));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(wrong("URLs without credentials").hint("credentials for an upstream are not supported"));
+        return Err(wrong("URLs without credentials").hint("put them into upstream.auth"));
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err(wrong("URLs without a query or a fragment"));
@@ -59,6 +64,19 @@ fn proxy_url(entry: &str) -> Result<url::Url, Wrong> {
     let path = url.path().trim_end_matches('/').to_owned();
     url.set_path(&path);
     Ok(url)
+}
+
+/// The proxy by which upstreams are asked.
+pub(super) fn way(text: &str) -> Result<url::Url, Wrong> {
+    let wrong =
+        || without_secret(text, Wrong::expected("an http or https URL, scheme, host and port alone: \"http://proxy.example.com:3128\""));
+    let url = url::Url::parse(text).map_err(|_| wrong())?;
+    let bare = matches!(url.scheme(), "http" | "https") && url.host_str().is_some_and(|host| !host.is_empty());
+    let bare = bare && url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(wrong().hint("a proxy that wants credentials is named by HTTPS_PROXY in the environment"));
+    }
+    if bare { Ok(url) } else { Err(wrong()) }
 }
 
 /// GOSUMDB syntax, so far as it is supported: a name, or `off`.

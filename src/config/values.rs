@@ -1,8 +1,10 @@
 //! What values look like: sizes, durations, addresses, words.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 use super::keys;
 use super::problem::{Wrong, quote};
@@ -108,14 +110,35 @@ pub(super) fn word<T: Copy>(raw: &Raw, words: &[(&str, T)]) -> Result<T, Wrong> 
     })
 }
 
+/// Where to listen.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Listen {
+    Tcp(SocketAddr),
+    /// The path of a socket.
+    Unix(String),
+}
+
+/// What begins the name of a Unix socket.
+const UNIX: &str = "unix:";
+
+/// Where to listen: an [`address`], or `unix:/run/modgate/modgate.sock`.
+pub(super) fn listen(text: &str) -> Result<Listen, Wrong> {
+    let Some(path) = text.strip_prefix(UNIX) else { return address(text).map(Listen::Tcp) };
+    // The kernel's own limit, and no NUL.
+    match std::os::unix::net::SocketAddr::from_pathname(path) {
+        Ok(_) if !path.is_empty() && !path.ends_with('/') => Ok(Listen::Unix(path.to_owned())),
+        _ => Err(Wrong::expected("the path of a socket, at most 107 bytes, like \"unix:/run/modgate/modgate.sock\"")),
+    }
+}
+
 /// An address to listen on: `127.0.0.1:8080`, `[::1]:8080`.
 pub(super) fn address(text: &str) -> Result<SocketAddr, Wrong> {
     if let Ok(address) = text.parse() {
         return Ok(address);
     }
     let wrong = Wrong::expected("an IP address and a port, like \"127.0.0.1:8080\" or \"[::1]:8080\"");
-    Err(if text.starts_with("unix:") {
-        wrong.hint("unix sockets are not supported")
+    Err(if text.starts_with(UNIX) {
+        wrong.hint("a unix socket takes plain http: it goes into server.listen")
     } else if let Some(port) = text.strip_prefix(':').or_else(|| text.parse::<u16>().ok().map(|_| text)) {
         wrong.hint(format!("for every interface write {}", quote(&format!("0.0.0.0:{port}"))))
     } else if let Some(port) = text.strip_prefix("localhost:") {
@@ -125,7 +148,17 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, Wrong> {
     })
 }
 
-/// What clients call this server: `http` or `https`, a host, perhaps a port, and nothing else.
+/// One of `server.trusted_proxies`: a network, an address, or, as `None`, all Unix listeners.
+pub(super) fn trusted_proxy(text: &str) -> Result<Option<IpNet>, Wrong> {
+    if text == "unix:" {
+        return Ok(None);
+    }
+    let network = text.parse().ok().or_else(|| text.parse().ok().map(|address: IpAddr| IpNet::from(address)));
+    network.map(Some).ok_or_else(|| Wrong::expected("a network or an address, like \"10.0.0.0/8\" or \"192.0.2.1\", or \"unix:\""))
+}
+
+/// What clients call this server: `http` or `https`, a host, perhaps a port, perhaps a path. The path is of the characters that are
+/// never written in another way, and has no slash at its end.
 pub(super) fn public_url(text: &str) -> Result<url::Url, Wrong> {
     let wrong = || Wrong::expected("a URL like \"https://go.example.com\"");
     let url = url::Url::parse(text).map_err(|_| without_secret(text, wrong()))?;
@@ -135,8 +168,16 @@ pub(super) fn public_url(text: &str) -> Result<url::Url, Wrong> {
     if !url.username().is_empty() || url.password().is_some() {
         return Err(without_secret(text, Wrong::expected("a URL without credentials")));
     }
-    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
-        return Err(wrong().hint("a path, a query or a fragment is not supported"));
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(wrong().hint("a query or a fragment is not supported"));
+    }
+    let plain = |c: u8| c.is_ascii_alphanumeric() || b"-._~".contains(&c);
+    let path = url.path();
+    let elements = || path[1..].split('/').all(|element| !element.is_empty() && element.bytes().all(plain));
+    // What the parser has mended (`..`, a backslash) was not meant so.
+    let written = text.split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..])).unwrap_or("/");
+    if written != path || (path != "/" && !elements()) {
+        return Err(Wrong::expected("a path like \"/go\": elements of a-z, A-Z, 0-9, -, ., _ and ~, and no slash at its end"));
     }
     Ok(url)
 }

@@ -131,3 +131,18 @@ fn an_error_names_the_step_and_the_file() {
     let text = error.to_string();
     assert!(text.starts_with("cannot create /nonexistent/tmp/a new file: No such file or directory"), "{text}");
 }
+
+#[test]
+fn a_closed_way_leads_nowhere_by_any_of_its_clones_and_others_are_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Disk::default();
+    let (own, file) = (disk.apart(), dir.path().join("file"));
+    let clone = own.clone();
+    let mut journal = Journal::open(&clone, &dir.path().join("journal"), 0).unwrap();
+    journal.append(b"kept\n").unwrap();
+    own.close();
+    assert!(clone.write(dir.path(), &file, b"late").is_err());
+    assert!(journal.append(b"late\n").is_err());
+    assert_eq!(fs::read(dir.path().join("journal")).unwrap(), b"kept\n");
+    disk.write(dir.path(), &file, b"others").unwrap();
+}

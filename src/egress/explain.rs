@@ -8,16 +8,18 @@ use super::rule::{Opened, Rule, Verdict, Where};
 use crate::module::ModulePath;
 
 /// The longest part of a module path that a refusal repeats, bytes: refusals stay under 600.
-const MISS_PATH_BYTES_MAX: usize = 360;
+const MISS_PATH_BYTES_MAX: usize = 300;
 
 /// The body of a miss: one line, without a line end, the same whatever the rule and whatever is hosted.
 ///
-/// `https` is `host:port` of the address at which credentials are taken; none if there is no such address.
-pub fn miss_text(path: &ModulePath, https: Option<&str>) -> String {
+/// `https` is `host:port` of the address at which credentials are taken; none if there is no such address. `holds`: unknown hosts are
+/// held as private; that is said of every path then, or what is not said of a path would tell that something is hosted near it.
+pub fn miss_text(path: &ModulePath, https: Option<&str>, holds: bool) -> String {
     let path = path.as_str();
     // Paths are ASCII.
     let shown = path.get(..MISS_PATH_BYTES_MAX).map_or_else(|| path.to_owned(), |start| format!("{start}..."));
-    let start = format!("{shown} is private here and not available to you; publish it, or sign in");
+    let unknown = if holds { " (or at a host unknown here: see `modgate claim public`)" } else { "" };
+    let start = format!("{shown} is private here{unknown} and not available to you; publish it, or sign in");
     match https {
         Some(authority) => format!("{start}: machine {authority} in ~/.netrc"),
         None => format!("{start} over https"),
@@ -126,8 +128,15 @@ impl Verdict {
             (Rule::Claim, Where::Claim { host, path, .. }) => {
                 Some(format!("publishing {path} claimed {host}; `modgate claim release {host}` undoes it"))
             }
+            (Rule::UnknownHost, _) => Some(self.hint_of_unknown_host()),
             _ => None,
         }
+    }
+
+    fn hint_of_unknown_host(&self) -> String {
+        let host = self.path.host().to_ascii_lowercase();
+        let means = if self.is_public() { "says that it is no typo" } else { "lets it leave" };
+        format!("nobody knows {host}: it is not listed, and no module of it was fetched here; `modgate claim public {host}` {means}")
     }
 }
 
@@ -141,7 +150,7 @@ impl Opened {
                 format!("it lies {side} {}, which {state}", place.path)
             }
             Where::Setting { pattern, .. } => format!("the private pattern {pattern} spells it out, or a path below it"),
-            Where::Claim { .. } | Where::BuiltIn => format!("it lies {side} what is private"),
+            Where::Key(_) | Where::Claim { .. } | Where::BuiltIn => format!("it lies {side} what is private"),
         }
     }
 }

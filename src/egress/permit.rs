@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::policy::Policy;
-use super::rule::Verdict;
+use super::rule::{Rule, Verdict};
 use crate::module::ModulePath;
 use crate::store::{Fresh, HostedIndex, StoreError};
 
@@ -123,7 +123,12 @@ impl Gate {
             let verdict = policy.judge(path, after.facts(&*policy.records.known()));
             // What is hosted took time to be looked at: the policy that judged must still be in force.
             if Arc::ptr_eq(&policy, &self.policy()) {
-                return PublicPath::new(&after.index, verdict);
+                let watched = verdict.rule == Rule::UnknownHost;
+                let public = PublicPath::new(&after.index, verdict)?;
+                if watched {
+                    policy.watch(path, principal);
+                }
+                return Ok(public);
             }
         }
     }

@@ -3,19 +3,24 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::names::{Name, is_never_public, is_shared_root, key_prefixes, root_key, spellings_of_root};
+use super::names::{Name, is_never_public, is_shared_root, key_prefixes, path_prefixes, root_key, spellings_of_root};
 use super::patterns::Patterns;
-use super::rule::{Opened, Rule, Verdict, Where};
+use super::rule::{Class, Opened, Rule, Verdict, Where};
 use super::tree::Tree;
-use crate::config::{Config, Owner, Private, PublicHosts, Visibility};
+use crate::config::{Config, Owner, Private, PublicHosts, Sourced, UnknownHosts, Visibility};
 use crate::module::{ModulePath, OwnerName};
-use crate::store::{Claim, Fresh, HostedIndex, KnownModules, Records, StoreError, unix_now};
+use crate::observe::audit::{Actor, Audit, Event};
+use crate::store::{Claim, Fresh, HostedIndex, KnownModules, MadePublic, Records, StoreError, unix_now};
+
+/// Unknown hosts that are remembered to have been recorded: one that was forgotten is recorded again.
+const WATCHED_MAX: u64 = 10_000;
 
 /// The rules of what may leave, over one configuration and one store. Cheap to ask: look-ups by path element.
 pub struct Policy {
     pub(super) records: Arc<dyn Records>,
     pub(super) hosts: Arc<PublicHosts>,
     pub(super) claim_hosts: bool,
+    pub(super) unknown_hosts: Sourced<UnknownHosts>,
     pub(super) owners: BTreeMap<OwnerName, Visibility>,
     exceptions: Patterns,
     /// `private.patterns`, then every owner's `modules`.
@@ -24,6 +29,9 @@ pub struct Policy {
     pub(super) operators: Patterns,
     /// What private patterns spell out and do not match, and what lies above that, by key.
     spelled: HashMap<String, Where>,
+    audit: Audit,
+    /// Unknown hosts whose first path was recorded.
+    watched: moka::sync::Cache<String, ()>,
     tree: RwLock<Option<(Arc<HostedIndex>, Arc<Tree>)>>,
     building: tokio::sync::Mutex<()>,
 }
@@ -40,6 +48,8 @@ pub(super) struct Facts<'a> {
     /// What is hosted; none to leave it out of account.
     pub(super) tree: Option<&'a Tree>,
     pub(super) claims: &'a BTreeMap<String, Claim>,
+    /// What became of unknown hosts, and which are made public; none to leave that out of account too.
+    pub(super) made_public: Option<&'a BTreeMap<String, MadePublic>>,
     /// A host, lower case, that counts as claimed by the publish of the path that is judged.
     pub(super) claiming: Option<&'a str>,
     pub(super) known: &'a dyn KnownModules,
@@ -47,7 +57,7 @@ pub(super) struct Facts<'a> {
 
 impl View {
     pub(super) fn facts<'a>(&'a self, known: &'a dyn KnownModules) -> Facts<'a> {
-        Facts { tree: Some(&self.tree), claims: &self.index.claims, claiming: None, known }
+        Facts { tree: Some(&self.tree), claims: &self.index.claims, made_public: Some(&self.index.made_public), claiming: None, known }
     }
 }
 
@@ -86,13 +96,31 @@ impl Policy {
             records,
             hosts,
             claim_hosts: settings.claim_hosts,
+            unknown_hosts: settings.unknown_hosts.clone(),
             owners,
             exceptions,
             private,
             operators,
             spelled,
+            audit: Audit::default(),
+            watched: moka::sync::Cache::new(WATCHED_MAX),
             tree: RwLock::new(None),
             building: tokio::sync::Mutex::new(()),
+        }
+    }
+
+    /// Records in this trail what is let out at unknown hosts.
+    #[must_use]
+    pub fn with_audit(self, audit: Audit) -> Self {
+        Self { audit, ..self }
+    }
+
+    /// Records that a path is let out at an unknown host, once a host.
+    pub(super) fn watch(&self, path: &ModulePath, principal: &str) {
+        let host = path.host().to_ascii_lowercase();
+        if self.watched.entry(host.clone()).or_insert(()).is_fresh() {
+            tracing::warn!(host, %path, by = principal, "a path at a host that nobody knows leaves");
+            self.audit.record(&Actor::local(principal), &Event::UnknownHost { host, path: path.clone() });
         }
     }
 
@@ -100,6 +128,20 @@ impl Policy {
     pub async fn decide(&self, path: &ModulePath) -> Result<Verdict, StoreError> {
         let view = self.view().await?;
         Ok(self.judge(path, view.facts(&*self.records.known())))
+    }
+
+    /// Whether a hosted module whose owner `sees` lets through lies above or below this path: the go command asks for every
+    /// parent of a package on its way to the module.
+    pub async fn is_near_visible(&self, path: &ModulePath, sees: &(dyn Fn(&OwnerName) -> bool + Sync)) -> Result<bool, StoreError> {
+        let view = self.view().await?;
+        let above = path_prefixes(path.as_str()).filter(|above| *above != path.as_str());
+        let above = above.filter_map(|above| view.index.hosted.get(&above.parse::<ModulePath>().ok()?));
+        Ok(above.chain(view.tree.owners_below(path)).any(sees))
+    }
+
+    /// Whether unknown hosts are private.
+    pub fn holds_unknown_hosts(&self) -> bool {
+        self.unknown_hosts.value == UnknownHosts::Hold
     }
 
     /// Whether this is the host or organisation of a shared host, which is no module: it cannot be published.
@@ -140,27 +182,32 @@ impl Policy {
         self.kept().filter(|(of, _)| Arc::ptr_eq(of, index)).map(|(_, tree)| tree)
     }
 
-    /// The rules, in their order.
+    /// The rules, in their order. All are asked, whichever speaks: the time must not tell a hosted path from one that another rule
+    /// keeps private.
     pub(super) fn judge(&self, path: &ModulePath, facts: Facts<'_>) -> Verdict {
         let name = Name::new(path);
         let verdict = |rule, where_| Verdict::new(path, rule, where_);
-        if let Some(place) = facts.tree.and_then(|tree| tree.at(path, &name)) {
-            return verdict(Rule::Hosted, Where::Hosted(place.clone()));
-        }
+        let hosted = facts.tree.and_then(|tree| tree.at(path, &name));
         let near = self.near(path, &name, facts);
         // `lib.git` is fetched from where `lib` is: an exception that may not open the one may not open the other.
         let twin = facts.tree.is_some_and(|tree| tree.like(name.key()).is_some());
-        if !twin && let Some(exception) = self.exceptions.first_match(name.lower()) {
+        let exception = self.exceptions.first_match(name.lower());
+        let by_name = self.judge_by_name(path, &name, facts);
+        if let Some(place) = hosted {
+            return verdict(Rule::Hosted, Where::Hosted(place.clone()));
+        }
+        if !twin && let Some(exception) = exception {
             let opened = near.into_iter().map(|near| near.opened).next();
             return Verdict { opened, ..verdict(Rule::Exception, exception.where_().clone()) };
         }
         if let Some(shut) = near.iter().find(|near| !near.known) {
             return verdict(shut.opened.rule, shut.opened.by.clone());
         }
-        let verdict = self.judge_by_name(path, &name, facts);
-        match verdict.rule {
-            Rule::Public => Verdict { opened: near.into_iter().map(|near| near.opened).next(), ..verdict },
-            _ => verdict,
+        match by_name.rule {
+            Rule::Public | Rule::UnknownHost if by_name.is_public() => {
+                Verdict { opened: near.into_iter().map(|near| near.opened).next(), ..by_name }
+            }
+            _ => by_name,
         }
     }
 
@@ -179,7 +226,21 @@ impl Policy {
         if is_shared_root(&self.hosts, name) {
             return verdict(Rule::SharedRoot, Where::BuiltIn);
         }
+        if self.unknown_hosts.value != UnknownHosts::Allow && self.is_unknown(name.host(), facts) {
+            let unknown = verdict(Rule::UnknownHost, Where::Key(self.unknown_hosts.source.clone()));
+            return match self.unknown_hosts.value {
+                UnknownHosts::Hold => unknown,
+                UnknownHosts::Audit | UnknownHosts::Allow => Verdict { class: Class::Public, ..unknown },
+            };
+        }
         verdict(Rule::Public, Where::BuiltIn)
+    }
+
+    /// Whether the host is neither listed nor made public, and no module of it is known.
+    fn is_unknown(&self, host: &str, facts: Facts<'_>) -> bool {
+        let listed = self.hosts.whole.contains(host) || self.hosts.shared.contains(host);
+        let made_public = facts.made_public.is_none_or(|made| made.contains_key(host));
+        !listed && !made_public && !facts.known.any_at_or_below(host)
     }
 
     /// The private pattern that matches, with or without the path's `.git`s.

@@ -55,18 +55,19 @@ impl Policy {
         if index.claims.contains_key(host) || index.released.contains(host) {
             return Ok(None);
         }
-        let public = self.is_public_host(host, &index.claims, &*self.records.known());
+        let public = self.is_public_host(host, &index, &*self.records.known());
         Ok((!public).then(|| host.to_owned()))
     }
 
     /// Whether and by which rule the path is private for another reason than what is hosted; `with_claim` is a host
     /// (lower case) that this publish would claim. An owner that is not public may publish only such paths.
     ///
-    /// What is hosted is left out whole: being above or below a hosted path keeps nothing private once that is gone.
+    /// What is hosted is left out whole: being above or below a hosted path keeps nothing private once that is gone. So is that the
+    /// host is unknown: one module that is fetched from it makes it known.
     pub async fn privacy_without_hosting(&self, path: &ModulePath, with_claim: Option<&str>) -> Result<Option<Verdict>, StoreError> {
         let index = self.records.hosted_index().await?;
         let known = self.records.known();
-        let facts = Facts { tree: None, claims: &index.claims, claiming: with_claim, known: &*known };
+        let facts = Facts { tree: None, claims: &index.claims, made_public: None, claiming: with_claim, known: &*known };
         let verdict = self.judge(path, facts);
         Ok((!verdict.is_public()).then_some(verdict))
     }
@@ -88,7 +89,7 @@ impl Policy {
         if let Some(above) = above.find(|above| known.any_at(above)) {
             return Ok(Some(Shadow::BelowKnown(above.to_owned())));
         }
-        let public = self.is_public_host(name.host(), &index.claims, &*known);
+        let public = self.is_public_host(name.host(), &index, &*known);
         Ok(public.then(|| Shadow::PublicHost(name.host().to_owned())))
     }
 
@@ -135,16 +136,30 @@ impl Policy {
     fn bare(&self, index: &HostedIndex, claims: &BTreeMap<String, Claim>) -> Vec<(ModulePath, OwnerName)> {
         let known = self.records.known();
         let owned = index.hosted.iter().filter(|(_, owner)| self.owners.get(owner) != Some(&Visibility::Public));
-        let facts = Facts { tree: None, claims, claiming: None, known: &*known };
+        let facts = Facts { tree: None, claims, made_public: None, claiming: None, known: &*known };
         let bare = owned.filter(|(path, _)| self.judge(path, facts).is_public());
         bare.map(|(path, owner)| (path.clone(), owner.clone())).collect()
     }
 
-    /// Whether the host is listed as public, or is neither shared nor claimed and has a known module.
-    fn is_public_host(&self, host: &str, claims: &BTreeMap<String, Claim>, known: &dyn KnownModules) -> bool {
-        if self.hosts.whole.contains(host) {
+    /// Whether the host is listed or made public, or is neither shared nor claimed and has a known module.
+    fn is_public_host(&self, host: &str, index: &HostedIndex, known: &dyn KnownModules) -> bool {
+        if self.hosts.whole.contains(host) || index.made_public.contains_key(host) {
             return true;
         }
-        !self.hosts.shared.contains(host) && !claims.contains_key(host) && known.any_at_or_below(host)
+        !self.hosts.shared.contains(host) && !index.claims.contains_key(host) && known.any_at_or_below(host)
+    }
+
+    /// Whether the host (lower case) is listed as public or shared: a claim of it says nothing new.
+    pub fn is_listed(&self, host: &str) -> bool {
+        self.hosts.whole.contains(host) || self.hosts.shared.contains(host)
+    }
+
+    /// The rule that keeps all of a host private, whether it is made public or not. `host`: a path of one element.
+    pub async fn keeps_private(&self, host: &ModulePath) -> Result<Option<Verdict>, StoreError> {
+        let index = self.records.hosted_index().await?;
+        let known = self.records.known();
+        let verdict = self.judge(host, Facts { tree: None, claims: &index.claims, made_public: None, claiming: None, known: &*known });
+        // That a pattern spells the host out, to match below it, keeps nothing else of it.
+        Ok((!verdict.is_public() && verdict.rule != Rule::Ancestor).then_some(verdict))
     }
 }

@@ -39,6 +39,8 @@ pub enum Rule {
     NeverPublic,
     /// The host or organisation of a shared host, which is no module: private.
     SharedRoot,
+    /// At a host that nobody knows, where `private.unknown_hosts` is not `allow`: private where it is `hold`.
+    UnknownHost,
     /// No rule speaks: may leave.
     Public,
 }
@@ -55,17 +57,23 @@ impl Rule {
             Self::Claim => "claim",
             Self::NeverPublic => "never-public",
             Self::SharedRoot => "shared-root",
+            Self::UnknownHost => "unknown-host",
             Self::Public => "public",
         }
     }
 
-    /// What it makes of a path.
+    /// What it makes of a path; [`Rule::UnknownHost`] may be told to let it leave.
     pub fn class(self) -> Class {
         match self {
             Self::Exception | Self::Public => Class::Public,
-            Self::Hosted | Self::Ancestor | Self::Below | Self::Pattern | Self::Claim | Self::NeverPublic | Self::SharedRoot => {
-                Class::Private
-            }
+            Self::Hosted
+            | Self::Ancestor
+            | Self::Below
+            | Self::Pattern
+            | Self::Claim
+            | Self::NeverPublic
+            | Self::SharedRoot
+            | Self::UnknownHost => Class::Private,
         }
     }
 }
@@ -106,6 +114,8 @@ pub enum Where {
         /// The owner whose `modules` hold it; none for `private.patterns` and `private.public`.
         owner: Option<OwnerName>,
     },
+    /// Another setting.
+    Key(Source),
     /// The claim of a host.
     Claim {
         /// The host, lower case.
@@ -124,7 +134,7 @@ pub enum Where {
 impl fmt::Display for Where {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Setting { source, .. } => source.fmt(f),
+            Self::Setting { source, .. } | Self::Key(source) => source.fmt(f),
             Self::Claim { since_unix, .. } => match date(*since_unix) {
                 Some(date) => write!(f, "claim of {date}"),
                 None => write!(f, "claim of {since_unix}"),
@@ -155,7 +165,7 @@ pub struct Opened {
 pub struct Verdict {
     /// What was judged.
     pub path: ModulePath,
-    /// What became of it; always `rule.class()`.
+    /// What became of it: `rule.class()`, unless unknown hosts are only watched.
     pub class: Class,
     /// The rule that decided.
     pub rule: Rule,
@@ -171,7 +181,7 @@ impl Verdict {
     pub(super) fn new(path: &ModulePath, rule: Rule, where_: Where) -> Self {
         let pattern = match &where_ {
             Where::Setting { pattern, .. } => Some(pattern.clone()),
-            Where::Claim { .. } | Where::Hosted(_) | Where::BuiltIn => None,
+            Where::Key(_) | Where::Claim { .. } | Where::Hosted(_) | Where::BuiltIn => None,
         };
         Self { path: path.clone(), class: rule.class(), rule, where_, pattern, opened: None }
     }

@@ -1,8 +1,8 @@
 //! What is hosted, as the rules ask for it: made once a change, then shared.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use super::names::{Name, key_is_below, repository_root};
+use super::names::{Name, key_is_below, path_prefixes, repository_root};
 use super::rule::Place;
 use crate::config::PublicHosts;
 use crate::module::{ModulePath, OwnerName};
@@ -13,6 +13,8 @@ use crate::store::HostedIndex;
 pub(super) struct Tree {
     /// Sorted by key.
     leaves: Vec<Leaf>,
+    /// What lies above hosted paths, and of which owners those are.
+    above: HashMap<String, BTreeSet<OwnerName>>,
     /// Repository roots at shared hosts, by key, with one of the leaves in them.
     roots: HashMap<String, usize>,
 }
@@ -34,13 +36,19 @@ impl Tree {
         let mut leaves: Vec<Leaf> = hosted.chain(tombstones).collect();
         // Stable: of two leaves with one key the hosted one stays before the tombstone.
         leaves.sort_by(|a, b| a.name.key().cmp(b.name.key()));
+        let mut above: HashMap<String, BTreeSet<OwnerName>> = HashMap::new();
+        for (path, owner) in &index.hosted {
+            for parent in path_prefixes(path.as_str()).filter(|parent| *parent != path.as_str()) {
+                above.entry(parent.to_owned()).or_default().insert(owner.clone());
+            }
+        }
         let mut roots = HashMap::new();
         for (i, leaf) in leaves.iter().enumerate() {
             if hosts.shared.contains(leaf.name.host()) {
                 roots.entry(repository_root(hosts, &leaf.name)).or_insert(i);
             }
         }
-        Self { leaves, roots }
+        Self { leaves, above, roots }
     }
 
     /// The leaf at `path`, else one that differs from it in case alone.
@@ -58,6 +66,11 @@ impl Tree {
     pub(super) fn below(&self, key: &str) -> Option<&Place> {
         let after = self.leaves.partition_point(|leaf| leaf.name.key() <= key);
         self.leaves.get(after).filter(|leaf| key_is_below(leaf.name.key(), key)).map(|leaf| &leaf.place)
+    }
+
+    /// The owners of what is hosted below this path, in this spelling. As quick for a host with everything below it as for a leaf.
+    pub(super) fn owners_below(&self, path: &ModulePath) -> impl Iterator<Item = &OwnerName> {
+        self.above.get(path.as_str()).into_iter().flatten()
     }
 
     /// A leaf in the repository with this root.

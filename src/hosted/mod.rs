@@ -5,9 +5,11 @@
 //! Who may publish and delete is judged by the caller; who may see what, by the [`View`] that the caller hands in.
 
 mod form;
+mod packages;
 mod publish;
 mod read;
 mod refusal;
+mod retention;
 mod rules;
 mod select;
 mod upload;
@@ -15,18 +17,20 @@ mod upload;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 
+pub use packages::{Listing, Sums};
 pub use publish::Published;
 pub use read::{Answer, Read, View};
 pub use refusal::{Id, Outside, PublishRefusal};
+pub use retention::expired;
+pub use rules::{Given, NotForOwner, Rules};
 pub use upload::{Upload, UploadError};
 
-use crate::config::{Config, Owner};
+use crate::config::Config;
 use crate::egress::Policy;
 use crate::module::{ModulePath, OwnerName, Version};
 use crate::observe::audit::{Actor, Audit, Event};
@@ -44,12 +48,12 @@ pub struct Publisher {
 /// The use cases over hosted modules.
 pub struct Hosted {
     stores: Stores,
-    policy: Arc<Policy>,
+    rules: Rules,
     audit: Audit,
-    owners: BTreeMap<OwnerName, Owner>,
-    claim_hosts: bool,
     upload_bytes_max: u64,
     judges: Arc<Semaphore>,
+    /// Of zips, by their SHA-256.
+    sums: moka::sync::Cache<[u8; 32], Sums>,
 }
 
 impl Hosted {
@@ -57,13 +61,12 @@ impl Hosted {
     pub fn new(config: &Config, stores: Stores, policy: Arc<Policy>, audit: Audit) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
+            rules: Rules::new(config, policy, stores.records.clone()),
             stores,
-            policy,
             audit,
-            owners: config.owners.clone(),
-            claim_hosts: config.private.claim_hosts,
             upload_bytes_max: config.limits.upload,
             judges: Arc::new(Semaphore::new(cores.div_ceil(2))),
+            sums: moka::sync::Cache::new(packages::SUMS_MAX),
         }
     }
 
@@ -92,6 +95,6 @@ impl Hosted {
 
 impl std::fmt::Debug for Hosted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Hosted").field("owners", &self.owners.keys()).finish_non_exhaustive()
+        f.debug_struct("Hosted").field("owners", &self.rules.owners().keys()).finish_non_exhaustive()
     }
 }

@@ -61,12 +61,12 @@ impl Hosted {
         content_type: Option<&str>,
         upload: &mut dyn Upload,
     ) -> Result<Published, PublishRefusal> {
-        if !self.owners.contains_key(owner) {
+        if !self.rules.owners().contains_key(owner) {
             return Err(PublishRefusal::Outside(Outside::NoOwner(owner.clone())));
         }
         let (zip, zip_id) = self.receive(content_type, upload).await?;
         let (judged, zip) = self.judge(zip).await?;
-        let grant = self.grant(owner, &judged.path).await?;
+        let grant = self.rules.grant(owner, &judged.path).await?;
         let new = NewVersion {
             owner: owner.clone(),
             path: judged.path,
@@ -79,6 +79,7 @@ impl Hosted {
             shadows: grant.shadows,
             claim: grant.claim,
             needs_claim: grant.needs_claim,
+            max_bytes: grant.max_bytes,
         };
         let (stores, audit, owner, by) = (self.stores.clone(), self.audit.clone(), owner.clone(), by.clone());
         // On a task of its own: a client that goes away now must leave neither blobs between their put and their record, nor a
@@ -163,6 +164,7 @@ async fn commit(stores: Stores, new: NewVersion, zip: Staged, go_mod: Vec<u8>, m
             let why = format!("the claim of {} was released", path.host());
             PublishRefusal::Outside(Outside::NotPrivate { path, owner, why })
         }
+        Ok(Publish::OverQuota(over)) => PublishRefusal::OverQuota { owner, over },
         // May read what is this owner's: a path that was released may have been another's.
         Ok(Publish::SealedOther { h1, yours, .. }) => PublishRefusal::SealedOther { known: known(h1).filter(|_| yours), id },
         Err(refusal) => refusal,

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{Hosted, select};
 use crate::cache::Body;
 use crate::module::{ModulePath, OwnerName, Version};
+use crate::observe::audit::{Actor, Event};
 use crate::protocol::{Ext, ModuleAsk};
 use crate::store::{BlobId, HostedModule, Seal, StoreError, VersionRecord, hex};
 
@@ -20,6 +21,8 @@ pub struct View<'a> {
     pub owner: Option<&'a OwnerName>,
     /// Whether the principal may see this owner's modules.
     pub sees: &'a (dyn Fn(&OwnerName) -> bool + Sync),
+    /// Who looks, for the audit trail.
+    pub actor: &'a Actor,
 }
 
 impl View<'_> {
@@ -54,16 +57,18 @@ pub struct Answer {
     pub body: Body,
     /// A strong validator, quoted. None where a hash would be shown of a version that is not sealed.
     pub etag: Option<String>,
+    /// Whose it is.
+    pub owner: OwnerName,
 }
 
 impl Answer {
-    fn text(text: String) -> Read {
-        Read::Found(Self { body: Bytes::from(text).into(), etag: None })
+    fn text(text: String, owner: &OwnerName) -> Read {
+        Read::Found(Self { body: Bytes::from(text).into(), etag: None, owner: owner.clone() })
     }
 
     fn info(record: &VersionRecord) -> Read {
         let json = Bytes::from(select::info(record));
-        Read::Found(Self { body: json.into(), etag: None })
+        Read::Found(Self { body: json.into(), etag: None, owner: record.owner.clone() })
     }
 }
 
@@ -84,7 +89,7 @@ impl Hosted {
             Ok(found.map_or_else(|| Read::Missing(select::no_such(path, asked, versions)), Answer::info))
         };
         match ask {
-            ModuleAsk::List => Ok(Answer::text(select::list(versions))),
+            ModuleAsk::List => Ok(Answer::text(select::list(versions), &module.owner)),
             ModuleAsk::Latest | ModuleAsk::Alias(Ext::Info) => info(select::latest(versions), "latest"),
             ModuleAsk::Info(version) => info(find(&module, version), version.as_str()),
             ModuleAsk::Query(query) => info(select::by_revision(versions, query), query),
@@ -141,14 +146,19 @@ impl Hosted {
             }
             let sealed = if seal {
                 match self.stores.records.seal(record).await? {
-                    Seal::Sealed => true,
+                    Seal::Sealed { first } => {
+                        if first {
+                            self.audit.record(view.actor, &sealed_event(record));
+                        }
+                        true
+                    }
                     Seal::Gone => continue,
                 }
             } else {
                 self.stores.records.sealed(path, &record.version).await? == Some((record.h1, record.go_mod_h1))
             };
-            let body = Body::File { file: open, from: 0, len: blob.len };
-            return Ok(Read::Found(Answer { body, etag: sealed.then(|| etag(&blob)) }));
+            let body = Body::File { file: open.into(), from: 0, len: blob.len };
+            return Ok(Read::Found(Answer { body, etag: sealed.then(|| etag(&blob)), owner: record.owner.clone() }));
         }
         Err(StoreError::Unavailable(format!("{path} changes faster than it can be read").into()))
     }
@@ -176,11 +186,15 @@ impl File {
     }
 }
 
-fn find<'a>(module: &'a HostedModule, version: &Version) -> Option<&'a VersionRecord> {
+pub(super) fn find<'a>(module: &'a HostedModule, version: &Version) -> Option<&'a VersionRecord> {
     module.versions.iter().find(|record| record.version == *version)
 }
 
-fn lost(record: &VersionRecord, what: &str) -> StoreError {
+fn sealed_event(record: &VersionRecord) -> Event {
+    Event::Seal { owner: record.owner.clone(), path: record.path.clone(), version: record.version.clone() }
+}
+
+pub(super) fn lost(record: &VersionRecord, what: &str) -> StoreError {
     StoreError::Corrupt(format!("a blob of {}@{} {what}", record.path, record.version))
 }
 

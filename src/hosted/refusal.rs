@@ -6,7 +6,7 @@ use super::UploadError;
 use super::select::shown;
 use crate::module::zip::Problems;
 use crate::module::{H1, ModulePath, OwnerName, Version};
-use crate::store::StoreError;
+use crate::store::{OverQuota, StoreError};
 
 /// Why a publish was refused. `Display` is what the publisher may read, without a final newline; nothing was kept.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +22,14 @@ pub enum PublishRefusal {
     TooLarge {
         /// `limits.upload`, bytes.
         limit: u64,
+    },
+    /// 413: the owner would hold more than `owners.NAME.max_bytes`.
+    #[error("owner {owner} has no room for it: {over} (owners.{owner}.max_bytes)")]
+    OverQuota {
+        /// The owner.
+        owner: OwnerName,
+        /// The numbers.
+        over: OverQuota,
     },
     /// 403: outside what this owner may publish.
     #[error("{0}")]

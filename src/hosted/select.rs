@@ -5,11 +5,8 @@ use std::fmt::Write as _;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use crate::module::{ModulePath, Version};
+use crate::module::{ModulePath, Version, version};
 use crate::store::VersionRecord;
-
-/// The fewest hex digits of a commit that name it.
-const REVISION_DIGITS_MIN: usize = 7;
 
 /// What `go` shows of an error is cut at some 600 bytes: lists of versions stop before.
 const TEXT_BYTES_MAX: usize = 560;
@@ -27,26 +24,18 @@ pub(super) fn list(versions: &[VersionRecord]) -> String {
     text
 }
 
-/// `@latest`: the highest release, else the highest pre-release, else the pseudo-version with the latest commit time.
+/// `@latest`.
 pub(super) fn latest(versions: &[VersionRecord]) -> Option<&VersionRecord> {
-    let tagged = || versions.iter().filter(|record| !record.version.is_pseudo());
-    let release = tagged().filter(|record| !record.version.is_prerelease()).max_by_key(|record| &record.version);
-    release.or_else(|| tagged().max_by_key(|record| &record.version)).or_else(|| newest(versions.iter()))
+    record_of(versions, version::latest(versions.iter().map(|record| &record.version))?)
 }
 
-/// The newest pseudo-version of the commit that `query`, hex digits, names: it begins the version's twelve, or they begin it.
+/// The newest pseudo-version of the commit that `query`, hex digits, names.
 pub(super) fn by_revision<'a>(versions: &'a [VersionRecord], query: &str) -> Option<&'a VersionRecord> {
-    let is_hex = query.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    if !is_hex || query.len() < REVISION_DIGITS_MIN {
-        return None;
-    }
-    let named = |revision: &str| revision.starts_with(query) || (revision.len() >= REVISION_DIGITS_MIN && query.starts_with(revision));
-    newest(versions.iter().filter(|record| record.version.pseudo().is_some_and(|pseudo| named(pseudo.rev()))))
+    record_of(versions, version::of_revision(versions.iter().map(|record| &record.version), query)?)
 }
 
-/// The pseudo-version with the latest commit time; of several, the highest.
-fn newest<'a>(versions: impl Iterator<Item = &'a VersionRecord>) -> Option<&'a VersionRecord> {
-    versions.filter(|record| record.version.is_pseudo()).max_by_key(|record| (commit_time(record), &record.version))
+fn record_of<'a>(versions: &'a [VersionRecord], version: &Version) -> Option<&'a VersionRecord> {
+    versions.iter().find(|record| record.version == *version)
 }
 
 /// `.info`: `Time` is a pseudo-version's own, else that of publishing.
@@ -61,15 +50,10 @@ pub(super) fn info(record: &VersionRecord) -> String {
     serde_json::to_string(&info).unwrap_or_default()
 }
 
-/// A pseudo-version's own time; none if its digits are no time.
-fn commit_time(record: &VersionRecord) -> Option<OffsetDateTime> {
-    record.version.pseudo()?.time().ok()
-}
-
 /// When a version was made, RFC 3339 in UTC, in seconds.
 fn time(record: &VersionRecord) -> String {
     let published = || i64::try_from(record.published_unix).ok().and_then(|unix| OffsetDateTime::from_unix_timestamp(unix).ok());
-    let when = commit_time(record).or_else(published).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let when = record.version.commit_time().or_else(published).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
     when.format(&format).unwrap_or_default()
 }

@@ -72,6 +72,26 @@ pub enum BindError {
         #[source]
         source: io::Error,
     },
+    /// A socket was passed on that no listener of the settings is waiting for.
+    #[error(
+        "the service manager passed on a socket at {place} (named {name:?}) that no setting names: add its address to server.listen, tls_listen or admin_listen, or name it http, https or admin (systemd: FileDescriptorName=)"
+    )]
+    NoPlace {
+        /// Its address.
+        place: String,
+        /// Its name.
+        name: String,
+    },
+    /// A socket was passed on that is open to more than the settings say.
+    #[error(
+        "the service manager passed on a socket at {address}, open beyond this machine, where the settings say {instead_of}: write {address} there if that is meant"
+    )]
+    Wider {
+        /// Its address.
+        address: SocketAddr,
+        /// That of the settings.
+        instead_of: SocketAddr,
+    },
     /// HTTPS listeners without a certificate.
     #[error("server.tls_listen needs a certificate: set server.tls")]
     NoCertificate,
@@ -83,9 +103,7 @@ pub(super) fn tcp(key: &'static str, address: SocketAddr, only_v6: bool) -> Resu
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         // Else a restart would wait for the old connections' TIME_WAIT.
         socket.set_reuseaddr(true)?;
-        // Both are inherited by the connections.
-        socket.set_nodelay(true)?;
-        SockRef::from(&socket).set_tcp_notsent_lowat(UNSENT)?;
+        tune(SockRef::from(&socket))?;
         if only_v6 {
             SockRef::from(&socket).set_only_v6(true)?;
         }
@@ -98,4 +116,19 @@ pub(super) fn tcp(key: &'static str, address: SocketAddr, only_v6: bool) -> Resu
         io::ErrorKind::AddrNotAvailable => BindError::NoSuchAddress { key, address },
         _ => BindError::Other { key, address, source },
     })
+}
+
+/// Listens on a socket that was passed on.
+pub(super) fn passed(key: &'static str, address: SocketAddr, listener: std::net::TcpListener) -> Result<TcpListener, BindError> {
+    let listen = || {
+        tune(SockRef::from(&listener))?;
+        TcpListener::from_std(listener)
+    };
+    listen().map_err(|source| BindError::Other { key, address, source })
+}
+
+/// Sets what the connections inherit.
+fn tune(socket: SockRef<'_>) -> io::Result<()> {
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(UNSENT)
 }

@@ -1,18 +1,18 @@
 //! Reads a file's range for a response: from the page cache on the async thread, from the disk on a blocking one.
 
-use std::fs::File;
 use std::io::{self, IoSliceMut};
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
 
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
+
+use crate::cache::OpenFile;
 
 /// Bytes a read.
 const PIECE: usize = 256 << 10;
 
 /// The rest of a file's range.
 pub(super) struct FileReader {
-    file: Arc<File>,
+    file: OpenFile,
     at: u64,
     left: u64,
     piece: Vec<u8>,
@@ -21,7 +21,7 @@ pub(super) struct FileReader {
 }
 
 impl FileReader {
-    pub(super) fn new(file: Arc<File>, from: u64, len: u64) -> Self {
+    pub(super) fn new(file: OpenFile, from: u64, len: u64) -> Self {
         let piece = usize::try_from(len).unwrap_or(PIECE).min(PIECE);
         Self { file, at: from, left: len, piece: vec![0; piece], nowait: true }
     }
@@ -82,6 +82,7 @@ impl FileReader {
 mod tests {
     use super::*;
     use std::io::Write;
+    use std::sync::Arc;
 
     async fn read_all(mut reader: FileReader) -> io::Result<Vec<u8>> {
         let mut all = Vec::new();
@@ -91,11 +92,11 @@ mod tests {
         Ok(all)
     }
 
-    fn file_of(len: usize) -> (Arc<File>, Vec<u8>) {
+    fn file_of(len: usize) -> (OpenFile, Vec<u8>) {
         let bytes: Vec<u8> = (0..len).map(|i| (i / 7) as u8).collect();
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&bytes).unwrap();
-        (Arc::new(file), bytes)
+        (Arc::new(file).into(), bytes)
     }
 
     #[tokio::test]

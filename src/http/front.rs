@@ -1,23 +1,31 @@
 //! The front desk: a request's head is read once here, in the order path, credentials, use case, and what comes
 //! back becomes a reply.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
 use tokio::sync::watch;
+use tracing::Instrument as _;
 
+use super::ended::{self, Observed};
+use super::packages;
 use super::paste::{self, Reached};
+use super::peer;
 use super::response::{self, Note};
-use super::{BodyError, End, Head, ListenerKind, Reply, RequestBody, Service, Summary};
+use super::{BodyError, Head, ListenerKind, Reply, RequestBody, Service, Summary};
 use crate::access::Principal;
 use crate::admin::{BACKUP, OPERATOR, OperationError, Operations};
-use crate::gateway::{Caller, Gateway, Refusal};
+use crate::gateway::{Caller, Gateway, How, Refusal};
 use crate::hosted::{Upload, UploadError};
+use crate::module::OwnerName;
 use crate::observe::audit::Actor;
-use crate::protocol::{self, Base, ModuleAsk, Reject, Request, SumdbWhat};
+use crate::observe::chain;
+use crate::observe::metrics::OwnerClass;
+use crate::protocol::{self, Base, ModuleAsk, PackageAsk, PackageQuery, Reject, Request, SumdbWhat};
 
 /// Longest JSON of an operator's command, bytes.
 const COMMAND_MAX: usize = 64 << 10;
@@ -36,23 +44,30 @@ pub struct House {
 
 /// Takes requests, and answers each from the house that stands when its head has come, to its end.
 pub struct Front {
-    house: ArcSwap<House>,
+    /// None once the server has retired it.
+    house: ArcSwapOption<House>,
+    /// What stays when there is no house any more.
+    observed: Observed,
 }
 
 impl Front {
     /// Opens `house`.
     pub fn new(house: House) -> Self {
-        Self { house: ArcSwap::from_pointee(house) }
+        let observed = Observed::new(&house.operations);
+        Self { house: ArcSwapOption::from_pointee(house), observed }
     }
 
-    /// The house that stands.
-    pub fn house(&self) -> Arc<House> {
+    /// The house that stands, if one does.
+    pub fn house(&self) -> Option<Arc<House>> {
         self.house.load_full()
     }
 
-    /// Answers requests from `house` from now on; those that are under way end in the one that they began in.
+    /// Answers requests from `house` from now on; those that are under way end in the one that they began in. Where none stands any more
+    /// none is built.
     pub fn rebuild(&self, house: House) {
-        self.house.store(Arc::new(house));
+        self.observed.log_access(house.operations.config.log.access);
+        let house = Arc::new(house);
+        self.house.rcu(|old| old.as_ref().map(|_| house.clone()));
     }
 }
 
@@ -61,49 +76,34 @@ impl Service for Front {
     type Note = Note;
 
     async fn call(&self, head: Head, body: &mut dyn RequestBody) -> Reply<Note> {
-        let request = match protocol::parse(&head.method, &head.path) {
+        let Some(house) = self.house() else { return response::unavailable("this process is ending; ask again") };
+        let Some(path) = house.reached.below(head.listener, &head.path) else { return response::reject(&Reject::NotFound) };
+        let request = match protocol::parse(&head.method, path) {
             Ok(request) => request,
             Err(reject) => return response::reject(&reject),
         };
-        let operations = matches!(request, Request::Health | Request::Ready | Request::Admin(_));
+        let operations = matches!(request, Request::Health | Request::Ready | Request::Metrics | Request::Admin(_));
         if !operations && !matches!(head.listener, ListenerKind::Public { .. }) {
             return response::reject(&Reject::NotFound);
         }
-        let kind = kind(&request);
-        let (principal, outcome) = self.house().request(&head, request, body).await;
-        let mut reply = outcome.unwrap_or_else(|refusal| response::refuse(&refusal));
-        let note = reply.note.get_or_insert_with(Note::default);
-        note.kind = kind;
-        note.principal = principal;
-        reply
+        let span = tracing::error_span!("request", request_id = head.request_id, node = house.operations.audit.node());
+        house.answer(&head, request, body).instrument(span).await
+    }
+
+    /// Lets go of the house, and with it of the stores, the cache and their directory, once what works there in the background has ended.
+    async fn retire(&self) {
+        if let Some(house) = self.house.swap(None) {
+            house.operations.cache.abandon_fills();
+            // The last commit is waited for; and what the next start is quicker for knowing is written down, also where a fill that
+            // nobody waits for any more holds on to the cache.
+            let closing = move || house.operations.cache.close();
+            let _ = tokio::task::spawn_blocking(closing).await;
+        }
     }
 
     fn done(&self, summary: Summary<Note>) {
-        let note = summary.note.unwrap_or_default();
-        if let Some(cause) = &note.cause {
-            tracing::warn!(request_id = summary.request_id, status = summary.status, path = summary.path, "{cause}");
-        }
-        if !self.house.load().operations.config.log.access {
-            return;
-        }
-        tracing::info!(
-            target: "access",
-            request_id = summary.request_id,
-            peer = summary.peer.map(|peer| peer.to_string()),
-            principal = note.principal,
-            method = summary.method,
-            path = summary.path,
-            kind = note.kind,
-            status = summary.status,
-            cache = note.cache,
-            refusal = note.refusal,
-            bytes_in = summary.bytes_in,
-            bytes_out = summary.bytes_out,
-            ms = (summary.duration.as_secs_f64() * 1e6).round() / 1e3,
-            protocol = summary.protocol,
-            cut = summary.end != End::Complete,
-            detail = summary.detail,
-        );
+        let house = self.house.load();
+        ended::ended(&self.observed, house.as_ref().map(|house| &house.operations.audit), summary);
     }
 }
 
@@ -128,17 +128,33 @@ impl House {
         &self.reached
     }
 
+    /// Answers a request that this listener serves.
+    async fn answer(&self, head: &Head, request: Request, body: &mut dyn RequestBody) -> Reply<Note> {
+        let kind = kind(&request);
+        let owner = owner(&request).map_or(OwnerClass::None, |owner| self.gateway.owner_class(owner));
+        let from = peer::client(head.peer, head.listener, &head.headers, &self.operations.config.server.trusted_proxies);
+        let (principal, outcome) = self.request(head, request, from, body).await;
+        let mut reply = outcome.unwrap_or_else(|refusal| response::refuse(&refusal, &head.request_id));
+        let note = reply.note.get_or_insert_with(Note::default);
+        note.kind = kind;
+        if note.owner == OwnerClass::None {
+            note.owner = owner;
+        }
+        note.principal = principal;
+        note.forwarded_for = from.filter(|from| head.peer.is_none_or(|peer| peer.ip().to_canonical() != *from));
+        reply
+    }
+
     /// The principal as it stands in the log, and what became of the request.
-    async fn request(&self, head: &Head, request: Request, body: &mut dyn RequestBody) -> (String, Outcome) {
-        let authorization = authorization(&head.headers);
-        let who = match self.gateway.authenticate(authorization.filter(|_| !is_open(&request))).await {
+    async fn request(&self, head: &Head, request: Request, from: Option<IpAddr>, body: &mut dyn RequestBody) -> (String, Outcome) {
+        let authorization = authorization(&head.headers).filter(|_| !is_open(&request));
+        let who = match self.gateway.authenticate(authorization, from, is_read(&request)).await {
             Ok(who) => who,
             Err(refusal) => return (String::new(), Err(refusal)),
         };
         // Whoever reaches the socket is the user whom the server runs as.
         let name = if head.listener == ListenerKind::AdminSocket { OPERATOR } else { who.text() }.to_owned();
-        let actor =
-            Actor { by: name.as_str().into(), request_id: Some(head.request_id.as_str().into()), peer: head.peer.map(|peer| peer.ip()) };
+        let actor = Actor { by: name.as_str().into(), request_id: Some(head.request_id.as_str().into()), peer: from };
         (name, self.serve(head, request, &Caller { who, actor }, body).await)
     }
 
@@ -147,7 +163,8 @@ impl House {
         match request {
             Request::Home(_) => self.home(who).await,
             Request::Module(base, path, ask) => {
-                self.gateway.module(&base, &path, &ask, who, head.method == Method::HEAD).await.map(response::answer)
+                let how = How { head: head.method == Method::HEAD, no_cache: no_cache(&head.headers) };
+                self.gateway.module(&base, &path, &ask, caller, how).await.map(response::answer)
             }
             Request::Sumdb(_, ask) if ask.what == SumdbWhat::Supported => Ok(response::text(200, String::new())),
             Request::Sumdb(base, ask) => self.gateway.sumdb(&base, &ask, who).await.map(response::answer),
@@ -159,9 +176,25 @@ impl House {
             Request::Delete(owner, path, version) => {
                 self.gateway.delete(owner.as_ref(), &path, &version, caller).await.map(|()| response::no_content())
             }
+            Request::Packages(owner) => match PackageQuery::parse(head.query.as_deref()) {
+                Ok(query) => {
+                    let listing = self.gateway.packages(owner.as_ref(), &query, who).await?;
+                    Ok(packages::listing(&listing, &self.reached))
+                }
+                Err(reject) => Ok(response::reject(&reject)),
+            },
+            Request::Package(owner, path, version, PackageAsk::Version) => {
+                let record = self.gateway.package(owner.as_ref(), &path, &version, who).await?;
+                Ok(packages::version(&record, &self.reached))
+            }
+            Request::Package(owner, path, version, PackageAsk::Files) => {
+                let (record, sums) = self.gateway.package_files(owner.as_ref(), &path, &version, who).await?;
+                Ok(packages::files(&record, sums.as_ref()))
+            }
             Request::Admin(command) => self.admin(head, &command, caller, body).await,
             Request::Health => Ok(response::text(200, "ok\n".to_owned())),
             Request::Ready => Ok(self.ready().await),
+            Request::Metrics => self.metrics(head.listener).await,
         }
     }
 
@@ -202,16 +235,28 @@ impl House {
         Ok(response::operation(outcome))
     }
 
+    /// For whoever reaches operations, without credentials; what it tells is nothing for strangers.
+    async fn metrics(&self, listener: ListenerKind) -> Outcome {
+        if matches!(listener, ListenerKind::Public { .. }) {
+            return Ok(response::reject(&Reject::NotFound));
+        }
+        self.operations.metrics_page().await.map(response::metrics).map_err(|error| Refusal::Storage(chain(&error)))
+    }
+
     async fn ready(&self) -> Reply<Note> {
         if *self.draining.borrow() {
             return response::text(503, "draining\n".to_owned());
         }
         match self.operations.writable().await {
-            Ok(()) => response::text(200, "ready\n".to_owned()),
+            Ok(()) => {
+                let degraded = self.operations.upstream.down().into_iter().map(|down| format!("degraded: upstream {}\n", down.summary()));
+                // An upstream's trouble is none of ours: what is hosted or cached is served.
+                response::text(200, "ready\n".to_owned() + &degraded.collect::<String>())
+            }
             // The detail names files: it is for the log, since probes are open to everyone.
             Err(error) => {
                 let mut reply = response::text(503, "storage is not writable\n".to_owned());
-                reply.note.get_or_insert_with(Note::default).cause = Some(error.to_string());
+                reply.note.get_or_insert_with(Note::default).cause = Some(chain(&error));
                 reply
             }
         }
@@ -222,9 +267,19 @@ impl House {
 /// own word and in every state, since any other answer sends private names elsewhere.
 fn is_open(request: &Request) -> bool {
     match request {
-        Request::Health | Request::Ready => true,
+        Request::Health | Request::Ready | Request::Metrics => true,
         Request::Sumdb(_, ask) => ask.what == SumdbWhat::Supported,
         Request::Home(_) | Request::Module(..) | Request::Publish(_) | Request::Delete(..) | Request::Admin(_) => false,
+        Request::Packages(_) | Request::Package(..) => false,
+    }
+}
+
+/// Whether it changes nothing, and so is never answered 429.
+fn is_read(request: &Request) -> bool {
+    match request {
+        Request::Home(_) | Request::Module(..) | Request::Sumdb(..) | Request::Packages(_) | Request::Package(..) => true,
+        Request::Health | Request::Ready | Request::Metrics => true,
+        Request::Publish(_) | Request::Delete(..) | Request::Admin(_) => false,
     }
 }
 
@@ -233,6 +288,24 @@ fn authorization(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let first = values.next()?;
     if values.next().is_some() { Some("") } else { Some(first.to_str().unwrap_or_default()) }
+}
+
+/// The owner whom a request names.
+fn owner(request: &Request) -> Option<&OwnerName> {
+    match request {
+        Request::Home(base) | Request::Module(base, ..) | Request::Sumdb(base, _) => match base {
+            Base::Owner(owner) => Some(owner),
+            Base::Root | Base::NoOwner => None,
+        },
+        Request::Publish(owner) | Request::Delete(owner, ..) | Request::Packages(owner) | Request::Package(owner, ..) => owner.as_ref(),
+        Request::Health | Request::Ready | Request::Metrics | Request::Admin(_) => None,
+    }
+}
+
+/// Whether the client asks for what is not remembered (RFC 9111, section 5.2.1.4).
+fn no_cache(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|directive| directive.trim().eq_ignore_ascii_case("no-cache"))
 }
 
 /// The word for a request in the log.
@@ -258,8 +331,12 @@ fn kind(request: &Request) -> &'static str {
         },
         Request::Publish(_) => "publish",
         Request::Delete(..) => "delete",
+        Request::Packages(_) => "packages",
+        Request::Package(_, _, _, PackageAsk::Version) => "package",
+        Request::Package(_, _, _, PackageAsk::Files) => "package-files",
         Request::Health => "health",
         Request::Ready => "ready",
+        Request::Metrics => "metrics",
         Request::Admin(_) => "admin",
     }
 }

@@ -1,5 +1,5 @@
 //! `tls = "local"`: a certification authority of our own, and a certificate of it for this server, so that https works from the first
-//! minute. Everything is in one folder, and is checked and mended at each start and every hour after:
+//! minute. Everything is in one folder, and is checked and mended at each start and, by a [`Keeper`](super::keeper::Keeper), every hour after:
 //!
 //! | file | mode | what |
 //! |---|---|---|
@@ -28,7 +28,6 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
-use tokio::sync::watch;
 
 use super::tls::{self, Certificates, TlsError};
 use crate::durable::Disk;
@@ -43,9 +42,6 @@ const CERT_LEFT_MIN: Duration = Duration::from_secs(30 * 86_400);
 
 /// Clients' clocks may be this much behind ours.
 const CLOCK_SKEW: Duration = Duration::from_secs(3600);
-
-/// How often a running server looks whether a certificate is due.
-const CHECK_EVERY: Duration = Duration::from_secs(3600);
 
 /// Names that every certificate carries.
 const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
@@ -70,7 +66,7 @@ pub fn bundle_file(dir: &Path) -> PathBuf {
 pub struct LocalCa {
     dir: PathBuf,
     names: Vec<String>,
-    certificates: Arc<Certificates>,
+    pair: Arc<CertifiedKey>,
 }
 
 /// Makes or mends what is in `dir`: a certificate for localhost, 127.0.0.1, ::1 and `names` (hosts or addresses, no ports). Reads and
@@ -89,34 +85,23 @@ pub fn ensure(dir: &Path, names: &[String]) -> Result<LocalCa, TlsError> {
         }
     }
     let pair = mend(dir, &all, SystemTime::now())?;
-    Ok(LocalCa { dir: dir.to_owned(), names: all, certificates: Certificates::of(pair) })
+    Ok(LocalCa { dir: dir.to_owned(), names: all, pair })
 }
 
 impl LocalCa {
     /// For the HTTPS listeners.
     pub fn certificates(&self) -> Arc<Certificates> {
-        self.certificates.clone()
+        Certificates::of(self.pair())
     }
 
-    /// Makes certificates anew when they are due, until `stop` is true or its sender gone. New connections are shown the new one.
-    pub async fn keep_renewed(self, mut stop: watch::Receiver<bool>) {
-        let this = Arc::new(self);
-        loop {
-            tokio::select! {
-                () = tokio::time::sleep(CHECK_EVERY) => {}
-                _ = stop.wait_for(|stop| *stop) => return,
-            }
-            let at_work = this.clone();
-            match tokio::task::spawn_blocking(move || at_work.renew(SystemTime::now())).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::error!(error = &error as &dyn std::error::Error, "cannot renew the local certificate"),
-                Err(error) => tracing::error!(%error, "cannot renew the local certificate"),
-            }
-        }
+    /// What is shown now.
+    pub(super) fn pair(&self) -> Arc<CertifiedKey> {
+        self.pair.clone()
     }
 
-    fn renew(&self, now: SystemTime) -> Result<(), TlsError> {
-        self.certificates.swap(mend(&self.dir, &self.names, now)?);
+    /// Makes anew what is due at `now`.
+    pub(super) fn renew(&mut self, now: SystemTime) -> Result<(), TlsError> {
+        self.pair = mend(&self.dir, &self.names, now)?;
         Ok(())
     }
 }

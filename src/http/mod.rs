@@ -33,12 +33,18 @@ use crate::protocol::media;
 
 mod bind;
 mod conn;
+mod doors;
+mod ended;
 mod file;
 pub mod front;
 mod incoming;
+mod inherited;
+pub mod keeper;
 pub mod local_ca;
 mod outgoing;
+mod packages;
 pub mod paste;
+mod peer;
 mod request;
 mod response;
 mod server;
@@ -47,7 +53,9 @@ mod socket;
 pub mod tls;
 
 pub use bind::BindError;
-pub use server::{ADMIN_CONNECTIONS, Addresses, Bound, Drained, Server};
+pub use doors::{ADMIN_CONNECTIONS, Addresses, Server};
+pub use inherited::Inherited;
+pub use server::{Bound, Bounds, Drained};
 
 /// The slowest average rate, bytes a second of waiting, at which a request body may come in, once `limits.stall` is over: 500 MiB
 /// then take a day and a half at most. Time that the service itself takes between two pieces does not count.
@@ -88,6 +96,8 @@ pub struct Head {
     pub method: Method,
     /// The path as it was sent: percent-encoded, without the query; neither decoded nor normalised.
     pub path: String,
+    /// What stands behind the `?`, as it was sent.
+    pub query: Option<String>,
     /// HTTP/1.0, HTTP/1.1 or HTTP/2.
     pub version: Version,
     /// The headers; Host too, where it was sent.
@@ -136,6 +146,11 @@ pub trait Service: Send + Sync + 'static {
 
     /// Answers a request. A panic in here becomes a 500; the body may be left unread.
     async fn call(&self, head: Head, body: &mut dyn RequestBody) -> Reply<Self::Note>;
+
+    /// Called once, at shutdown, when no call is under way and no other will come, but answers may still be on their way: lets go of what
+    /// another process waits for. An HTTP/2 client that opens a stream more than a second after it was told to leave is the exception:
+    /// its call comes after this.
+    async fn retire(&self) {}
 
     /// Called once a request, after its response has ended one way or the other; also for those that the server itself refused.
     fn done(&self, _summary: Summary<Self::Note>) {}

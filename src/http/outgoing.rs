@@ -14,6 +14,7 @@ use super::conn::Wire;
 use super::file::FileReader;
 use super::logged;
 use crate::cache::Body;
+use crate::observe::chain;
 
 /// Bytes of one write to an h2 stream, which must move within `limits.stall`: one frame, so that a slow reader lives.
 const H2_PIECE: usize = 16 << 10;
@@ -52,9 +53,8 @@ impl Cut {
     }
 
     /// The error and what caused it.
-    fn failed_by(error: &dyn Error) -> Self {
-        let causes = std::iter::successors(Some(error), |&error| error.source());
-        Self::failed(causes.map(ToString::to_string).collect::<Vec<_>>().join(": "))
+    fn failed_by(error: &(dyn Error + 'static)) -> Self {
+        Self::failed(chain(error))
     }
 }
 

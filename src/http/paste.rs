@@ -4,24 +4,31 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::server::Addresses;
+use super::{Addresses, ListenerKind};
 use crate::config::Config;
 
 /// What clients call this gateway.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reached {
-    /// `http://host:port`, if plain HTTP is served.
+    /// `http://host:port` and the prefix, if plain HTTP is served.
     pub http: Option<String>,
-    /// `https://host[:port]`, if HTTPS is served.
+    /// `https://host[:port]` and the prefix, if HTTPS is served.
     pub https: Option<String>,
+    /// The path of `server.public_url`, below which everything lies: `/go`, or nothing.
+    prefix: String,
 }
+
+/// What also answers outside of the prefix: a balancer asks a listener itself.
+const PROBES: [&str; 2] = ["/healthz", "/readyz"];
 
 impl Reached {
     /// From `server.public_url` where that is set, else from the listeners.
     pub fn new(config: &Config, listening: &Addresses) -> Self {
+        let prefix = config.server.public_url.as_ref().map_or("", |url| url.path().trim_end_matches('/')).to_owned();
         let mut reached = Self {
-            http: listening.plain.first().map(|address| format!("http://{address}")),
-            https: listening.tls.first().map(|address| format!("https://{address}")),
+            http: listening.plain.first().map(|address| format!("http://{address}{prefix}")),
+            https: listening.tls.first().map(|address| format!("https://{address}{prefix}")),
+            prefix,
         };
         if let Some(public) = &config.server.public_url {
             let text = public.as_str().trim_end_matches('/').to_owned();
@@ -34,14 +41,29 @@ impl Reached {
         reached
     }
 
+    /// What a raw path asks of this gateway: the path without the prefix, with which every path of a public listener begins, but for the
+    /// probes. None outside of it. The admin listeners know no prefix.
+    ///
+    /// Nothing is decoded for this: a prefix that is written in another way is another path.
+    pub fn below<'a>(&self, listener: ListenerKind, raw_path: &'a str) -> Option<&'a str> {
+        if self.prefix.is_empty() || !matches!(listener, ListenerKind::Public { .. }) || PROBES.contains(&raw_path) {
+            return Some(raw_path);
+        }
+        match raw_path.strip_prefix(self.prefix.as_str())? {
+            "" => Some("/"),
+            rest => rest.starts_with('/').then_some(rest),
+        }
+    }
+
     /// What developers should use: https if there is.
     pub fn preferred(&self) -> &str {
         self.https.as_deref().or(self.http.as_deref()).unwrap_or_default()
     }
 
-    /// host:port of the https address, as `~/.netrc` wants it: the port only where it is not 443.
+    /// host:port of the https address, as `~/.netrc` wants it: the port only where it is not 443, and no path.
     pub fn netrc_machine(&self) -> Option<&str> {
-        self.https.as_deref().and_then(|url| url.strip_prefix("https://"))
+        let rest = self.https.as_deref()?.strip_prefix("https://")?;
+        rest.split('/').next()
     }
 }
 
@@ -183,6 +205,64 @@ modgate is running. Paste into another terminal:
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn reached(prefix: &str) -> Reached {
+        Reached {
+            http: Some(format!("http://127.0.0.1:8080{prefix}")),
+            https: Some(format!("https://go.example.com:8443{prefix}")),
+            prefix: prefix.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_path_lies_below_the_prefix_as_it_is_written_or_not_at_all() {
+        let public = ListenerKind::Public { tls: true };
+        let deep = reached("/dev/go");
+        for (path, rest) in [
+            ("/dev/go", Some("/")),
+            ("/dev/go/", Some("/")),
+            ("/dev/go/a.example/@latest", Some("/a.example/@latest")),
+            // What is wrong below the prefix, the protocol refuses.
+            ("/dev/go//a", Some("//a")),
+            ("/dev/go/../healthz", Some("/../healthz")),
+            ("/dev/go/%2e%2e/x", Some("/%2e%2e/x")),
+            ("/healthz", Some("/healthz")),
+            ("/readyz", Some("/readyz")),
+            ("/healthz/", None),
+            ("/%68ealthz", None),
+            ("/", None),
+            ("", None),
+            ("/dev", None),
+            ("/dev/gopher", None),
+            ("/dev/go%2fa.example/@latest", None),
+            ("/dev/%67o/a.example/@latest", None),
+            ("/dev%2Fgo/a.example/@latest", None),
+            ("/DEV/go/a", None),
+            ("//dev/go/a", None),
+            ("/dev//go/a", None),
+            ("/./dev/go/a", None),
+            ("/x/../dev/go/a", None),
+            ("/dev/go\\a", None),
+            ("/admin/tokens", None),
+        ] {
+            assert_eq!(deep.below(public, path), rest, "{path}");
+        }
+        assert_eq!(deep.below(ListenerKind::AdminSocket, "/admin/tokens"), Some("/admin/tokens"));
+        assert_eq!(deep.below(ListenerKind::AdminTcp, "/dev/go/healthz"), Some("/dev/go/healthz"));
+        assert_eq!(reached("").below(public, "/anything"), Some("/anything"));
+    }
+
+    #[test]
+    fn the_lines_to_paste_carry_the_prefix_and_netrc_none() {
+        let text = home(&reached("/dev/go"), Some(&BTreeSet::new()));
+        for line in [
+            "go env -w GOPROXY=https://go.example.com:8443/dev/go\n",
+            "machine go.example.com:8443 login NAME",
+            "--upload-file m.zip https://go.example.com:8443/dev/go/api/packages/OWNER/go/upload\n",
+        ] {
+            assert!(text.contains(line), "{line}: {text}");
+        }
+    }
 
     #[test]
     fn words_are_quoted_only_where_a_shell_would_change_them() {

@@ -5,7 +5,7 @@ use httparse::Error as ParseError;
 use pingora::Error;
 use pingora::http::RequestHeader;
 
-use super::{Head, ListenerKind, logged};
+use super::{Head, ListenerKind};
 
 /// Why the server answers a request itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub(super) struct Refusal {
     pub(super) status: u16,
     /// What the client reads.
     pub(super) line: &'static str,
-    /// What only the log says: escaped and short.
+    /// What only the log says: words of ours and of the parser, nothing that the client sent.
     pub(super) detail: Option<String>,
 }
 
@@ -28,12 +28,14 @@ pub(super) const HEAD_TOO_SLOW: Refusal = Refusal::new(408, "the request's head 
 
 /// What to tell the client whose request Pingora could not read.
 pub(super) fn unreadable(error: &Error) -> Refusal {
-    let mut refusal = match error.root_cause().downcast_ref::<ParseError>() {
+    let cause = error.root_cause().downcast_ref::<ParseError>();
+    let mut refusal = match cause {
         Some(ParseError::Version) => Refusal::new(400, "this is not HTTP/1.1; HTTP/2 is spoken over https only"),
         Some(ParseError::TooManyHeaders) => Refusal::new(431, "the request has too many headers"),
         _ => Refusal::new(400, "this is not a well-formed HTTP request"),
     };
-    refusal.detail = Some(logged(error.to_string().as_bytes()));
+    // Never Pingora's whole text: it quotes the head, credentials and all.
+    refusal.detail = Some(cause.map_or_else(|| error.reason_str().to_owned(), ToString::to_string));
     refusal
 }
 
@@ -69,6 +71,7 @@ pub(super) fn admit(request: &RequestHeader, arrival: Arrival) -> Result<Head, R
     Ok(Head {
         method: request.method.clone(),
         path: path.to_owned(),
+        query: request.uri.query().map(str::to_owned),
         version: request.version,
         headers: request.headers.clone(),
         peer: arrival.peer,

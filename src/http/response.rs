@@ -1,11 +1,16 @@
 //! The one status table: what each outcome is on the wire, and nothing about it anywhere else.
 
+use std::net::IpAddr;
+
 use http::{HeaderName, HeaderValue, header};
 
 use super::Reply;
 use crate::admin::OperationError;
 use crate::cache::{Body, CacheStatus};
-use crate::gateway::{Answer, Refusal};
+use crate::config::Miss;
+use crate::gateway::{Answer, Refusal, seconds};
+use crate::observe::chain;
+use crate::observe::metrics::OwnerClass;
 use crate::protocol::{Reject, media};
 use crate::store::StoreError;
 
@@ -13,7 +18,7 @@ use crate::store::StoreError;
 const REFUSAL_LINES_MAX: usize = 8;
 const REFUSAL_BYTES_MAX: usize = 600;
 /// What `Retry-After` says when the store is away, in seconds.
-const RETRY_AFTER_S: u32 = 5;
+const RETRY_AFTER_S: u64 = 5;
 
 /// The realm that browsers and curl show.
 const CHALLENGE: &str = "Basic realm=\"modgate\", charset=\"UTF-8\"";
@@ -23,13 +28,21 @@ const CHALLENGE: &str = "Basic realm=\"modgate\", charset=\"UTF-8\"";
 pub struct Note {
     /// The principal.
     pub principal: String,
+    /// Who asks, where a trusted front says so.
+    pub forwarded_for: Option<IpAddr>,
     /// The kind of request: `list`, `zip`, `publish`, ….
     pub kind: &'static str,
+    /// The class of the owner that it is about.
+    pub owner: OwnerClass,
     /// Where the answer came from.
-    pub cache: Option<String>,
+    pub cache: Option<CacheStatus>,
+    /// The word for the rule that refused it.
+    pub rule: Option<&'static str>,
+    /// Where that rule was set.
+    pub set: Option<String>,
     /// Why there was none: what the client was told, the first line.
     pub refusal: Option<String>,
-    /// What failed behind the refusal: for the log, never for the client.
+    /// What failed behind the refusal: for the log, once, never for the client.
     pub cause: Option<String>,
 }
 
@@ -38,6 +51,7 @@ type Answered = Reply<Note>;
 /// A good answer.
 pub(super) fn answer(answer: Answer) -> Answered {
     let mut reply = headed(200, answer.media, answer.body);
+    note(&mut reply).owner = answer.owner;
     if let Some(status) = answer.cache {
         put_cache(&mut reply, status);
     }
@@ -50,6 +64,11 @@ pub(super) fn answer(answer: Answer) -> Answered {
 /// A plain text answer.
 pub(super) fn text(status: u16, body: String) -> Answered {
     headed(status, media::TEXT, body.into())
+}
+
+/// The page that Prometheus reads.
+pub(super) fn metrics(page: String) -> Answered {
+    headed(200, media::METRICS, page.into())
 }
 
 /// A backup as it is made.
@@ -72,8 +91,14 @@ pub(super) fn operation(outcome: Result<serde_json::Value, OperationError>) -> A
                 OperationError::Bad(_) => line(400, &text),
                 OperationError::Absent(_) => line(404, &text),
                 OperationError::Refused(_) => line(409, &text),
-                OperationError::Store(StoreError::Full) => line(507, &text),
-                OperationError::Store(StoreError::Unavailable(_) | StoreError::Corrupt(_)) => unavailable(&text),
+                OperationError::Store(store) => {
+                    let mut reply = match store {
+                        StoreError::Full => line(507, &text),
+                        StoreError::Unavailable(_) | StoreError::Corrupt(_) => unavailable(&text),
+                    };
+                    note(&mut reply).cause = Some(chain(store));
+                    reply
+                }
             }
         }
     }
@@ -92,17 +117,22 @@ pub(super) fn reject(reject: &Reject) -> Answered {
     }
 }
 
-/// A request that is not answered, and why.
-pub(super) fn refuse(refusal: &Refusal) -> Answered {
-    let text = refusal.to_string();
+/// A request that is not answered, and why. Where somebody has to look into it, the line names the request: the go command shows no
+/// headers.
+pub(super) fn refuse(refusal: &Refusal, request_id: &str) -> Answered {
+    let mut text = refusal.to_string();
+    let failed = matches!(refusal, Refusal::Full | Refusal::Upstream(_) | Refusal::UpstreamSlow(_) | Refusal::Storage(_));
+    if failed {
+        text = format!("{} (request {request_id})", text.trim_end());
+    }
     let mut reply = match refusal {
-        Refusal::SignIn | Refusal::WrongCredentials => {
-            let mut reply = line(401, &text);
-            put(&mut reply, header::WWW_AUTHENTICATE, CHALLENGE);
-            reply
-        }
-        Refusal::Forbidden(_) => line(403, &text),
-        Refusal::Absent(_) => line(404, &text),
+        Refusal::SignIn | Refusal::WrongCredentials => challenge(&text),
+        Refusal::LogInsLimited(wait) => retry_after(line(429, &text), seconds(wait)),
+        // Never 429 to a module read: the go command would go elsewhere, or fail without a word of why.
+        Refusal::ReadLimited(wait) => retry_after(challenge(&text), seconds(wait)),
+        Refusal::LogInsBusy(wait) => retry_after(line(503, &text), seconds(wait)),
+        Refusal::Forbidden(_) | Refusal::PrivateLookUp(_) | Refusal::Private { miss: Miss::Refuse, .. } => line(403, &text),
+        Refusal::Absent(_) | Refusal::Private { miss: Miss::NotFound, .. } => line(404, &text),
         // Validated and clipped where it came in: byte for byte.
         Refusal::NotUpstream(absence) => {
             let mut reply = self::text(absence.code, text);
@@ -118,18 +148,30 @@ pub(super) fn refuse(refusal: &Refusal) -> Answered {
         Refusal::Full => line(507, &text),
         Refusal::Upstream(_) => line(502, &text),
         Refusal::UpstreamSlow(_) => line(504, &text),
-        Refusal::Storage(_) => unavailable(&text),
+        Refusal::Busy(_) | Refusal::Storage(_) => unavailable(&text),
     };
     let first_line = shown(&refusal.to_string()).lines().next().map(str::to_owned);
     let note = note(&mut reply);
+    note.rule = Some(refusal.rule());
+    note.set = refusal.set();
     note.refusal = first_line;
     note.cause = refusal.cause();
     reply
 }
 
-fn unavailable(text: &str) -> Answered {
-    let mut reply = line(503, text);
-    put(&mut reply, header::RETRY_AFTER, &RETRY_AFTER_S.to_string());
+/// 503, and when to ask again.
+pub(super) fn unavailable(text: &str) -> Answered {
+    retry_after(line(503, text), RETRY_AFTER_S)
+}
+
+fn retry_after(mut reply: Answered, seconds: u64) -> Answered {
+    put(&mut reply, header::RETRY_AFTER, &seconds.to_string());
+    reply
+}
+
+fn challenge(text: &str) -> Answered {
+    let mut reply = line(401, text);
+    put(&mut reply, header::WWW_AUTHENTICATE, CHALLENGE);
     reply
 }
 
@@ -153,7 +195,8 @@ fn shown(text: &str) -> String {
     out
 }
 
-fn headed(status: u16, media: &'static str, body: Body) -> Answered {
+/// An answer with what every answer has.
+pub(super) fn headed(status: u16, media: &'static str, body: Body) -> Answered {
     let mut reply = Reply::new(status, body);
     reply.note = Some(Note::default());
     reply.headers.push((header::CONTENT_TYPE, HeaderValue::from_static(media)));
@@ -164,13 +207,12 @@ fn headed(status: u16, media: &'static str, body: Body) -> Answered {
 }
 
 fn put_cache(reply: &mut Answered, status: CacheStatus) {
-    let status = status.to_string();
-    put(reply, HeaderName::from_static("cache-status"), &status);
+    put(reply, HeaderName::from_static("cache-status"), &status.to_string());
     note(reply).cache = Some(status);
 }
 
-/// Headers are made of our own words and of hashes; what could not stand in one is left out.
-fn put(reply: &mut Answered, name: HeaderName, value: &str) {
+/// Adds a header. Headers are made of our own words and of hashes; what could not stand in one is left out.
+pub(super) fn put(reply: &mut Answered, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         reply.headers.push((name, value));
     }

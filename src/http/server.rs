@@ -1,10 +1,22 @@
-//! The listeners and their accept loops: connections are counted before they are accepted, and drained at shutdown.
+//! The accept loops and the way to the end: connections are counted before they are accepted, and drained at shutdown.
+//!
+//! # The end, in order
+//!
+//! 1. The public listeners accept no more. What waits in those that are our own is still served, since closing them would reset it; what
+//!    waits in those that a service manager passed on waits for the next process.
+//! 2. Every call of the service ends: those under way, and those of requests that were on their way. A connection that may still bring a
+//!    request *may ask*; one that only sends an answer may not, and no further request is read from it. When nobody may ask, no call
+//!    is under way and none will come.
+//! 3. The admin listeners close, which so far told a balancer and an operator of the drain; `admin.sock` loses its name.
+//! 4. The service is [retired](Service::retire): it lets go of what the next process needs. *From here on the next process may be at work.*
+//! 5. Answers are sent to their end.
+//!
+//! All of it takes at most `server.drain`; then what is left is cut.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
@@ -13,20 +25,14 @@ use std::time::Duration;
 use pingora::apps::{HttpServerOptions, ServerApp};
 use pingora::listeners::tls::Acceptor;
 use pingora::protocols::Stream;
-use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::bind::{self, BindError};
+use super::Service;
 use super::conn::{Conn, Io, Wire};
-use super::session::Connection;
-use super::socket::AdminSocket;
-use super::tls::{self, Certificates};
-use super::{ListenerKind, Service};
+use super::doors::{Accepted, Addresses, Door};
+use super::session::{Asking, Connection};
 use crate::config::Limits;
-
-/// Connections of each of the two admin listeners; the public ones have `limits.connections`.
-pub const ADMIN_CONNECTIONS: usize = 64;
 
 /// How long to wait after an accept failed for want of something: descriptors, memory.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
@@ -34,39 +40,11 @@ const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 /// Beyond `limits.header_time`, within which an HTTP/1 request still gets its 408.
 const UNUSED_GRACE: Duration = Duration::from_millis(500);
 
-/// How long, at shutdown, a client without a request has: to end its TLS handshake, to answer GOAWAY.
-const FAREWELL_TIME: Duration = Duration::from_secs(1);
+/// How long, at shutdown, a client without a request has: to end its TLS handshake, to send its first request, to answer GOAWAY.
+pub(super) const FAREWELL_TIME: Duration = Duration::from_secs(1);
 
 /// How long requests that were cut at the end of the drain have to notice.
 const CUT_TIME: Duration = Duration::from_millis(500);
-
-/// Where to listen; nothing is opened yet.
-#[derive(Debug, Default)]
-pub struct Server {
-    /// `server.listen`; port 0 takes a free one.
-    pub plain: Vec<SocketAddr>,
-    /// `server.tls_listen`.
-    pub tls: Vec<SocketAddr>,
-    /// What the HTTPS listeners show.
-    pub certificates: Option<Arc<Certificates>>,
-    /// `server.admin_listen`.
-    pub admin: Option<SocketAddr>,
-    /// Where `admin.sock` is to be.
-    pub admin_socket: Option<PathBuf>,
-}
-
-/// Where a server listens.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Addresses {
-    /// Plain HTTP, in the order of the settings.
-    pub plain: Vec<SocketAddr>,
-    /// HTTPS, in the order of the settings.
-    pub tls: Vec<SocketAddr>,
-    /// Operations.
-    pub admin: Option<SocketAddr>,
-    /// Operations, here.
-    pub admin_socket: Option<PathBuf>,
-}
 
 /// How a server ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,75 +55,52 @@ pub enum Drained {
     Cut,
 }
 
+/// What may change while a server runs. A connection keeps the limits that it was accepted with.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// `[limits]`
+    pub limits: Arc<Limits>,
+    /// How long, at shutdown, what is under way may take to end.
+    pub drain: Duration,
+}
+
 /// Open listeners; connections already wait in their backlogs.
 pub struct Bound {
     public: Group,
     admin: Vec<Group>,
     addresses: Addresses,
-    limits: Arc<Limits>,
-}
-
-impl Server {
-    /// Opens every listener, or none. Needs a tokio runtime.
-    ///
-    /// # Errors
-    /// The first that could not be opened.
-    pub fn bind(self, limits: &Limits) -> Result<Bound, BindError> {
-        let mut addresses = Addresses { admin_socket: self.admin_socket.clone(), ..Addresses::default() };
-        let v4_ports = self.plain.iter().chain(&self.tls).chain(&self.admin).filter(|address| address.is_ipv4()).map(SocketAddr::port);
-        let v4_ports: Vec<u16> = v4_ports.filter(|port| *port != 0).collect();
-        let mut public = Group::new(limits.connections);
-        for address in self.plain {
-            let door = public.tcp("server.listen", address, ListenerKind::Public { tls: false }, None, &v4_ports)?;
-            addresses.plain.push(door);
-        }
-        if !self.tls.is_empty() {
-            let certificates = self.certificates.ok_or(BindError::NoCertificate)?;
-            let acceptor = Arc::new(Acceptor::from_server_config(tls::server_config(certificates)));
-            for address in self.tls {
-                let door =
-                    public.tcp("server.tls_listen", address, ListenerKind::Public { tls: true }, Some(acceptor.clone()), &v4_ports)?;
-                addresses.tls.push(door);
-            }
-        }
-        let mut admin = Vec::new();
-        if let Some(address) = self.admin {
-            let mut group = Group::new(ADMIN_CONNECTIONS);
-            addresses.admin = Some(group.tcp("server.admin_listen", address, ListenerKind::AdminTcp, None, &v4_ports)?);
-            admin.push(group);
-        }
-        if let Some(path) = &self.admin_socket {
-            let mut group = Group::new(ADMIN_CONNECTIONS);
-            let socket = AdminSocket::bind(path)?;
-            group.doors.push(Door { listener: Listener::Unix(socket), kind: ListenerKind::AdminSocket, acceptor: None });
-            admin.push(group);
-        }
-        Ok(Bound { public, admin, addresses, limits: Arc::new(limits.clone()) })
-    }
 }
 
 impl Bound {
+    pub(super) fn new(public: Group, admin: Vec<Group>, addresses: Addresses) -> Self {
+        Self { public, admin, addresses }
+    }
+
     /// Where it listens, with the ports that were really taken.
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
     }
 
-    /// Serves until `shutdown` is true or its sender gone; then the public listeners accept no more, and what is under way may end for
-    /// at most `drain`; the rest is cut. The admin listeners serve on until the public ones have drained, so that a balancer and an
-    /// operator are told of it. Dropping this future ends everything at once.
-    pub async fn run<S: Service>(self, service: Arc<S>, mut shutdown: watch::Receiver<bool>, drain: Duration) -> Drained {
+    /// Serves until `shutdown` is true or its sender gone, and then for at most the drain of `bounds`, as the module's page says.
+    /// Dropping this future ends everything at once.
+    pub async fn run<S: Service>(self, service: Arc<S>, mut shutdown: watch::Receiver<bool>, bounds: watch::Receiver<Bounds>) -> Drained {
         let (cut, cut_seen) = watch::channel(false);
-        let mut options = HttpServerOptions::default();
-        options.h2_idle_timeout = Some(self.limits.idle);
-        let common = Common { service, limits: self.limits, options, cut: cut_seen };
+        let connections = self.public.connections.clone();
+        let common = Common { service: service.clone(), bounds: bounds.clone(), cut: cut_seen };
         let mut public = Serving::start(vec![self.public], &common);
         let mut admin = Serving::start(self.admin, &common);
-        let _ = shutdown.wait_for(|stop| *stop).await;
+        tokio::select! {
+            _ = shutdown.wait_for(|stop| *stop) => {}
+            () = connections.follow(bounds.clone()) => {}
+        }
+        let drain = bounds.borrow().drain;
         let drained = async {
             public.stop().await;
-            public.gone().await;
+            public.asked().await;
             admin.stop().await;
             admin.gone().await;
+            service.retire().await;
+            public.gone().await;
         };
         if tokio::time::timeout(drain, drained).await.is_ok() {
             return Drained::Whole;
@@ -164,18 +119,22 @@ impl Bound {
 struct Serving {
     stop: watch::Sender<bool>,
     loops: JoinSet<()>,
+    /// Nothing is ever sent through these two: they end when nobody holds the other end any more.
+    asking: mpsc::Receiver<Infallible>,
     alive: mpsc::Receiver<Infallible>,
 }
 
 impl Serving {
     fn start<S: Service>(groups: Vec<Group>, common: &Common<S>) -> Self {
         let (stop, stop_seen) = watch::channel(false);
+        let (may_ask, asking) = mpsc::channel(1);
         let (held, alive) = mpsc::channel(1);
         let mut loops = JoinSet::new();
         for group in groups {
-            loops.spawn(group.accept_all(Shared { common: common.clone(), stop: stop_seen.clone(), alive: held.clone() }));
+            let shared = Shared { common: common.clone(), stop: stop_seen.clone(), may_ask: may_ask.clone(), alive: held.clone() };
+            loops.spawn(group.accept_all(shared));
         }
-        Self { stop, loops, alive }
+        Self { stop, loops, asking, alive }
     }
 
     /// Returns when the listeners are closed; connections may be there still.
@@ -184,9 +143,13 @@ impl Serving {
         while self.loops.join_next().await.is_some() {}
     }
 
+    /// Returns when no call is under way and none will come, after [`Self::stop`].
+    async fn asked(&mut self) {
+        let _ = self.asking.recv().await;
+    }
+
     /// Returns when the last connection and request have ended, after [`Self::stop`].
     async fn gone(&mut self) {
-        // Nothing is ever sent: the channel ends when nobody holds it any more.
         let _ = self.alive.recv().await;
     }
 }
@@ -194,14 +157,13 @@ impl Serving {
 /// What every connection gets.
 struct Common<S> {
     service: Arc<S>,
-    limits: Arc<Limits>,
-    options: HttpServerOptions,
+    bounds: watch::Receiver<Bounds>,
     cut: watch::Receiver<bool>,
 }
 
 impl<S> Clone for Common<S> {
     fn clone(&self) -> Self {
-        Self { service: self.service.clone(), limits: self.limits.clone(), options: self.options.clone(), cut: self.cut.clone() }
+        Self { service: self.service.clone(), bounds: self.bounds.clone(), cut: self.cut.clone() }
     }
 }
 
@@ -209,60 +171,65 @@ impl<S> Clone for Common<S> {
 struct Shared<S> {
     common: Common<S>,
     stop: watch::Receiver<bool>,
+    may_ask: mpsc::Sender<Infallible>,
     alive: mpsc::Sender<Infallible>,
 }
 
-/// Listeners that share a number of connections, accepted from in turn by one loop: a loop each would keep a permit each while waiting.
-struct Group {
-    doors: Vec<Door>,
+/// How many connections there may be at once.
+#[derive(Clone)]
+struct Connections {
     permits: Arc<Semaphore>,
+    /// Permits that there are, taken ones included, when nobody follows settings yet.
+    initial: usize,
 }
 
-struct Door {
-    listener: Listener,
-    kind: ListenerKind,
-    acceptor: Option<Arc<Acceptor>>,
-}
+impl Connections {
+    fn new(connections: usize) -> Self {
+        let initial = connections.clamp(1, Semaphore::MAX_PERMITS);
+        Self { permits: Arc::new(Semaphore::new(initial)), initial }
+    }
 
-enum Listener {
-    Tcp(TcpListener),
-    Unix(AdminSocket),
-}
-
-/// A connection, and who is at its other end if that has an address.
-type Accepted = io::Result<(Io, Option<SocketAddr>)>;
-
-impl Door {
-    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Accepted> {
-        match &self.listener {
-            Listener::Tcp(listener) => listener.poll_accept(cx).map_ok(|(io, peer)| (Io::Tcp(io), Some(peer))),
-            Listener::Unix(socket) => socket.listener.poll_accept(cx).map_ok(|(io, _)| (Io::Unix(io), None)),
+    /// Lets in as many as `bounds` says at any time. Where they are to be fewer nobody more is let in until enough have left, but for one
+    /// a group that is waited for already. Ends never.
+    async fn follow(&self, mut bounds: watch::Receiver<Bounds>) {
+        let mut now = self.initial;
+        loop {
+            let wanted = bounds.borrow_and_update().limits.connections.clamp(1, Semaphore::MAX_PERMITS);
+            if wanted > now {
+                self.permits.add_permits(wanted - now);
+                now = wanted;
+            }
+            // The semaphore is fair and never closed: whoever wants in waits behind this.
+            let too_many = u32::try_from(now - wanted).unwrap_or(u32::MAX);
+            tokio::select! {
+                changed = bounds.changed() => if changed.is_err() { return std::future::pending().await },
+                Ok(spare) = self.permits.acquire_many(too_many), if too_many > 0 => {
+                    spare.forget();
+                    now = wanted;
+                }
+            }
         }
     }
 }
 
+/// Listeners that share a number of connections, accepted from in turn by one loop: a loop each would keep a permit each while waiting.
+pub(super) struct Group {
+    pub(super) doors: Vec<Door>,
+    connections: Connections,
+}
+
 impl Group {
-    fn new(connections: usize) -> Self {
-        Self { doors: Vec::new(), permits: Arc::new(Semaphore::new(connections.clamp(1, Semaphore::MAX_PERMITS))) }
+    pub(super) fn new(connections: usize) -> Self {
+        Self { doors: Vec::new(), connections: Connections::new(connections) }
     }
 
-    fn tcp(
-        &mut self,
-        key: &'static str,
-        address: SocketAddr,
-        kind: ListenerKind,
-        acceptor: Option<Arc<Acceptor>>,
-        v4_ports: &[u16],
-    ) -> Result<SocketAddr, BindError> {
-        let only_v6 = address.is_ipv6() && v4_ports.contains(&address.port());
-        let listener = bind::tcp(key, address, only_v6)?;
-        let address = listener.local_addr().map_err(|source| BindError::Other { key, address, source })?;
-        self.doors.push(Door { listener: Listener::Tcp(listener), kind, acceptor });
-        Ok(address)
+    pub(super) fn of(door: Door, connections: usize) -> Self {
+        Self { doors: vec![door], ..Self::new(connections) }
     }
 
-    fn poll_accept(&self, turn: usize, cx: &mut Context<'_>) -> Poll<(usize, Accepted)> {
-        for at in (0..self.doors.len()).map(|i| (turn + i) % self.doors.len()) {
+    /// A connection of the next door in turn that is one of those asked for.
+    fn poll_accept(&self, turn: usize, cx: &mut Context<'_>, which: fn(&Door) -> bool) -> Poll<(usize, Accepted)> {
+        for at in (0..self.doors.len()).map(|i| (turn + i) % self.doors.len()).filter(|at| which(&self.doors[*at])) {
             if let Poll::Ready(accepted) = self.doors[at].poll_accept(cx) {
                 return Poll::Ready((at, accepted));
             }
@@ -270,19 +237,19 @@ impl Group {
         Poll::Pending
     }
 
-    /// Accepts until `stop`, and then what the backlogs still hold; closes the listeners.
+    /// Accepts until `stop`, and then what the backlogs of our own listeners still hold; closes the listeners.
     async fn accept_all<S: Service>(self, shared: Shared<S>) {
         let mut stop = shared.stop.clone();
         let mut turn = 0;
         loop {
             let permit = tokio::select! {
-                permit = self.permits.clone().acquire_owned() => permit,
+                permit = self.connections.permits.clone().acquire_owned() => permit,
                 _ = stop.wait_for(|stop| *stop) => break,
             };
             // The semaphore is never closed.
             let Ok(permit) = permit else { break };
             let (at, accepted) = tokio::select! {
-                accepted = poll_fn(|cx| self.poll_accept(turn, cx)) => accepted,
+                accepted = poll_fn(|cx| self.poll_accept(turn, cx, |_| true)) => accepted,
                 _ = stop.wait_for(|stop| *stop) => break,
             };
             turn = at + 1;
@@ -296,8 +263,8 @@ impl Group {
             }
         }
         // Closing a listener resets what waits in its backlog: clients that came before we stopped.
-        while let Ok(permit) = self.permits.clone().try_acquire_owned() {
-            let mut accept = std::pin::pin!(poll_fn(|cx| self.poll_accept(turn, cx)));
+        while let Ok(permit) = self.connections.permits.clone().try_acquire_owned() {
+            let mut accept = std::pin::pin!(poll_fn(|cx| self.poll_accept(turn, cx, Door::is_ours)));
             match futures::poll!(accept.as_mut()) {
                 Poll::Ready((at, Ok((io, peer)))) => self.serve(at, io, peer, permit, &shared),
                 Poll::Ready((_, Err(error))) if is_clients_own(&error) => {}
@@ -309,7 +276,10 @@ impl Group {
     fn serve<S: Service>(&self, at: usize, io: Io, peer: Option<SocketAddr>, permit: OwnedSemaphorePermit, shared: &Shared<S>) {
         let door = &self.doors[at];
         let wire = Wire::new();
-        let Common { service, limits, options, cut } = shared.common.clone();
+        let Common { service, bounds, cut } = shared.common.clone();
+        let limits = bounds.borrow().limits.clone();
+        let mut options = HttpServerOptions::default();
+        options.h2_idle_timeout = Some(limits.idle);
         let conn = Conn::new(io, wire.clone(), limits.stall);
         let connection = Arc::new(Connection {
             service,
@@ -322,6 +292,7 @@ impl Group {
             used: AtomicBool::new(false),
             requests: AtomicUsize::new(0),
             pipelined: AtomicBool::new(false),
+            asking: Asking::new(shared.may_ask.clone()),
             _alive: shared.alive.clone(),
         });
         let (acceptor, stop) = (door.acceptor.clone(), shared.stop.clone());
@@ -387,6 +358,8 @@ impl<S: Service> Connection<S> {
         let _ = stop.wait_for(|stop| *stop).await;
         loop {
             tokio::time::sleep(FAREWELL_TIME).await;
+            // Its GOAWAY has arrived: streams that the client opens now are late.
+            self.asking.give_up();
             if self.requests.load(Ordering::Relaxed) == 0 {
                 return;
             }

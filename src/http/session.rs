@@ -6,8 +6,8 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -27,10 +27,12 @@ use super::conn::Wire;
 use super::incoming::Incoming;
 use super::outgoing::{self, Cut, Response};
 use super::request::{self, Arrival, Refusal};
+use super::server::FAREWELL_TIME;
 use super::{End, Head, LINGER_BYTES, LINGER_TIME, ListenerKind, Reply, Service, Summary, logged};
 use crate::config::Limits;
 
-/// How long an idle connection still waits at shutdown: for a request that was on its way.
+/// How long an idle connection still waits at shutdown: for a request that was on its way. A client that knows the connection sends its
+/// request again if this was too short; one that has just connected has [`FAREWELL_TIME`], since it would take the close for a failure.
 const LEAVE_TIME: Duration = Duration::from_millis(100);
 
 /// TLS records are counted, not what is in them: this much more may be read before a head is too large.
@@ -58,8 +60,39 @@ pub(super) struct Connection<S> {
     pub(super) requests: AtomicUsize,
     /// The next request's first bytes came with the last one.
     pub(super) pipelined: AtomicBool,
+    /// The server retires its service when nobody may ask any more.
+    pub(super) asking: Asking,
     /// The server waits until all of these are gone.
     pub(super) _alive: mpsc::Sender<Infallible>,
+}
+
+/// What holds it may call the service.
+type Right = mpsc::Sender<Infallible>;
+
+/// A connection's right to call the service. It has it from its start; each request takes it along until its call has returned, and the
+/// next request of an HTTP/1 connection gets it anew, unless the server has stopped meanwhile and everyone else has given it up.
+pub(super) struct Asking {
+    /// Until the first request of an HTTP/1 connection; of an HTTP/2 connection, until its farewell at shutdown.
+    own: Mutex<Option<Right>>,
+    anew: mpsc::WeakSender<Infallible>,
+}
+
+impl Asking {
+    pub(super) fn new(may_ask: Right) -> Self {
+        Self { anew: may_ask.downgrade(), own: Mutex::new(Some(may_ask)) }
+    }
+
+    /// No request that is not here yet may ask.
+    pub(super) fn give_up(&self) {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// The right for one request; `keep`: and for those beside it. `None` if it comes too late.
+    fn right(&self, keep: bool) -> Option<Right> {
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        let right = if keep { own.clone() } else { own.take() };
+        right.or_else(|| self.anew.upgrade())
+    }
 }
 
 /// Counts while it lives, however the future that holds it ends.
@@ -147,7 +180,9 @@ impl<S: Service> Connection<S> {
                 }
                 if !begun && !leaving && stopped.as_mut().poll(cx).is_ready() {
                     leaving = true;
-                    deadline.as_mut().reset(tokio::time::Instant::now() + LEAVE_TIME);
+                    let leave = if fresh { FAREWELL_TIME } else { LEAVE_TIME };
+                    let until = deadline.deadline().min(tokio::time::Instant::now() + leave);
+                    deadline.as_mut().reset(until);
                 }
                 deadline.as_mut().poll(cx).map(|()| None)
             })
@@ -184,11 +219,20 @@ impl<S: Service> Connection<S> {
     }
 
     /// From a read head to the end of the response.
-    async fn exchange(&self, session: &mut ServerSession, stop: &ShutdownWatch, record: &mut Record<S::Note>) -> End {
+    async fn exchange(
+        &self,
+        session: &mut ServerSession,
+        stop: &ShutdownWatch,
+        asking: Option<Right>,
+        record: &mut Record<S::Note>,
+    ) -> End {
         let is_head = session.req_header().method == Method::HEAD;
         let head = match self.admit(session, &record.request_id) {
             Ok(head) => head,
-            Err(refusal) => return self.refuse(session, refusal, record, is_head).await,
+            Err(refusal) => {
+                drop(asking);
+                return self.refuse(session, refusal, record, is_head).await;
+            }
         };
         // Only where it is on: Pingora has turned it off for HTTP/1.0 and for ambiguous framing.
         if session.get_keepalive().is_some() {
@@ -196,6 +240,7 @@ impl<S: Service> Connection<S> {
         }
         let version = head.version;
         let mut reply = self.call(session, head, record).await;
+        drop(asking);
         if *stop.borrow() {
             session.set_keepalive(None);
         }
@@ -334,9 +379,15 @@ async fn discard_rest(mut stream: Stream) {
 impl<S: Service> HttpServerApp for Connection<S> {
     async fn process_new_http(self: &Arc<Self>, mut session: ServerSession, stop: &ShutdownWatch) -> Option<ReusedHttpStream> {
         let _counted = Counted::new(&self.requests);
+        let asking = self.asking.right(session.is_http2());
         if session.is_http2() {
             self.used.store(true, Ordering::Relaxed);
+        } else if asking.is_none() {
+            // Closed between two requests: the client sends the next one elsewhere.
+            self.linger(session).await;
+            return None;
         } else if let Err(no_head) = self.read_head(&mut session, stop).await {
+            drop(asking);
             if let NoHead::Refused(refusal) = no_head {
                 self.refuse_unread(session, refusal).await;
             }
@@ -348,7 +399,7 @@ impl<S: Service> HttpServerApp for Connection<S> {
         record.path = logged(session.req_header().uri.path().as_bytes());
         let mut cut = self.cut.clone();
         let end = tokio::select! {
-            end = self.exchange(&mut session, stop, &mut record) => end,
+            end = self.exchange(&mut session, stop, asking, &mut record) => end,
             _ = cut.wait_for(|cut| *cut) => End::Drained,
         };
         self.done(&session, record, end);

@@ -86,20 +86,29 @@ pub enum TlsError {
     Make(#[source] rcgen::Error),
 }
 
+impl TlsError {
+    /// The file that is wrong, if it is one.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Read { path, .. }
+            | Self::NoCertificate { path }
+            | Self::NoKey { path }
+            | Self::OpenKey { path, .. }
+            | Self::Expired { path, .. }
+            | Self::Unusable { path, .. }
+            | Self::Malformed { path } => Some(path),
+            Self::Mismatch { key, .. } => Some(key),
+            Self::Write(_) | Self::Make(_) => None,
+        }
+    }
+}
+
 /// The certificate that new connections are shown; those that stand keep theirs.
 pub struct Certificates {
     current: RwLock<Arc<CertifiedKey>>,
 }
 
 impl Certificates {
-    /// Reads a chain and its key, PEM.
-    ///
-    /// # Errors
-    /// What is wrong with which file.
-    pub fn from_files(cert: &Path, key: &Path) -> Result<Arc<Self>, TlsError> {
-        Ok(Self::of(load(cert, key)?))
-    }
-
     pub(super) fn of(pair: Arc<CertifiedKey>) -> Arc<Self> {
         Arc::new(Self { current: RwLock::new(pair) })
     }
@@ -140,7 +149,11 @@ pub(super) fn server_config(certificates: Arc<Certificates>) -> Arc<ServerConfig
     Arc::new(config)
 }
 
-fn load(cert_path: &Path, key_path: &Path) -> Result<Arc<CertifiedKey>, TlsError> {
+/// Reads a chain and its key, PEM.
+///
+/// # Errors
+/// What is wrong with which file.
+pub(super) fn load(cert_path: &Path, key_path: &Path) -> Result<Arc<CertifiedKey>, TlsError> {
     let chain = read_chain(cert_path)?;
     let key = read_key(key_path)?;
     check_dates(cert_path, &chain[0])?;

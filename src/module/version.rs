@@ -11,8 +11,10 @@ use super::path::{self, escape, unescape};
 use super::quote::quote;
 use super::semver::{self, Parsed};
 
+mod choice;
 mod pseudo;
 
+pub use choice::{latest, of_revision};
 pub use pseudo::Pseudo;
 
 /// A canonical module version: `vX.Y.Z`, `vX.Y.Z-pre`, each possibly with `+incompatible`. Cheap to clone.

@@ -143,7 +143,9 @@ fn methods_that_a_path_does_not_take_are_named() {
         (Method::POST, "/x.org/m/@v/list", "GET, HEAD"),
         (Method::PUT, "/", "GET, HEAD"),
         (Method::GET, "/api/packages/acme/go/upload", "PUT"),
-        (Method::GET, "/api/v1/packages/acme/go/x.org/m/v1.0.0", "DELETE"),
+        (Method::POST, "/api/v1/packages/acme/go/x.org/m/v1.0.0", "GET, HEAD, DELETE"),
+        (Method::DELETE, "/api/v1/packages/acme/go/x.org/m/v1.0.0/files", "GET, HEAD"),
+        (Method::DELETE, "/api/v1/packages/acme", "GET, HEAD"),
     ] {
         assert_eq!(parse(&method, path), Err(Reject::Method(allow)), "{method} {path}");
     }

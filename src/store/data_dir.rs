@@ -7,7 +7,10 @@
 //! records/           the truth about what is hosted: a JSON file a version, and changes.journal
 //! meta/              sled: an index over records/, made anew when it is gone or broken
 //! cache/             what came from upstream; how it lies there is the cache's matter
+//! index/             what the cache knows of its files, made anew when it is gone
 //! ledger/            what ever left, and which public modules are known
+//! audit/             what was done, and by whom; the audit trail's matter
+//! node               what this gateway is called in logs and the audit trail
 //! tls/               certificates of the local CA
 //! admin.sock         where the command line reaches the running gateway
 //! admin-token        the first token
@@ -26,6 +29,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::hex;
 use crate::durable::{Disk, DurableError};
 
 /// The layout that this program writes. It reads every one from 1 on: what an upgrade does is told here, and it is done at the
@@ -38,19 +42,24 @@ pub const FORMAT: u32 = 2;
 pub(in crate::store) const FORMAT_NEEDS: &str = "0.2.0";
 /// More than a format or lock file ever holds, bytes.
 const SMALL_FILE_MAX: u64 = 4096;
+/// The longest name of a gateway.
+const NODE_BYTES_MAX: usize = 64;
 /// How long a lock that somebody holds is waited for: a process that is just ending, or a child between its fork and
 /// its exec, which holds what its parent held.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
 /// Between two tries.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// Every folder of the layout, a parent before what it holds.
-const FOLDERS: [&str; 7] = [BLOBS, RECORDS, META, CACHE, LEDGER, DataDir::TLS, TMP];
+const FOLDERS: [&str; 8] = [BLOBS, RECORDS, META, CACHE, INDEX, LEDGER, DataDir::TLS, TMP];
 const BLOBS: &str = "blobs";
 const RECORDS: &str = "records";
 const META: &str = "meta";
 const CACHE: &str = "cache";
+const INDEX: &str = "index";
 const LEDGER: &str = "ledger";
 const TMP: &str = "tmp";
+/// Locked by the process that works here.
+const LOCK_FILE: &str = "lock";
 /// Which layout this is.
 const FORMAT_FILE: &str = "format";
 /// Below `tmp/`: a backup that is being unpacked.
@@ -146,13 +155,23 @@ struct Format {
     needs: Option<String>,
 }
 
-/// An opened data directory: ours alone as long as this lives.
+/// An opened data directory: ours alone as long as this lives. So whatever writes to it holds this: the committer, and each thread that
+/// keeps something in the cache. What only reads files that it has open, as answers do, needs none: the next process may remove
+/// them, and never changes them. Once this is dropped, its [`Disk`] refuses every step: nothing can be written by oversight.
 #[derive(Debug)]
 pub struct DataDir {
     root: PathBuf,
     disk: Disk,
     swept: u64,
+    node: String,
     _lock: File,
+}
+
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        self.disk.close();
+        tracing::debug!(data_dir = %self.root.display(), "let go of the data directory");
+    }
 }
 
 impl DataDir {
@@ -170,6 +189,7 @@ impl DataDir {
 
     /// [`DataDir::open`] with the steps of `disk`.
     pub fn open_on(root: &Path, disk: Disk) -> Result<Self, OpenError> {
+        let disk = disk.apart();
         let failed = |source: DurableError| failed(root, source);
         // Absolute, so that a later change of the working directory means nothing.
         let absolute = std::path::absolute(root).map_err(|source| OpenError::NotReadable { path: root.to_owned(), source })?;
@@ -194,7 +214,14 @@ impl DataDir {
         let tmp = root.join(TMP);
         let probe = tmp.join("probe");
         disk.write(&tmp, &probe, b"probe\n").and_then(|()| disk.unlink(&probe)).map_err(failed)?;
-        Ok(Self { root: root.to_owned(), disk, swept, _lock: lock })
+        let node = node(root, &disk)?;
+        Ok(Self { root: root.to_owned(), disk, swept, node, _lock: lock })
+    }
+
+    /// Whether no process works in it now, or it is not there. For whoever waits; [`DataDir::open`] alone decides.
+    pub fn is_free(root: &Path) -> bool {
+        let Ok(lock) = File::open(root.join(LOCK_FILE)) else { return true };
+        flock(&lock, FlockOperation::NonBlockingLockShared).is_ok()
     }
 
     /// Takes a directory for something to be put into, or makes it; `None` if it holds a gateway's data already. Other
@@ -227,6 +254,16 @@ impl DataDir {
         self.swept
     }
 
+    /// What this gateway is called in logs and the audit trail.
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// `audit/`, which may not be there yet.
+    pub fn audit(&self) -> PathBuf {
+        self.root.join("audit")
+    }
+
     /// `blobs/`
     pub fn blobs(&self) -> PathBuf {
         self.root.join(BLOBS)
@@ -245,6 +282,11 @@ impl DataDir {
     /// `cache/`
     pub fn cache(&self) -> PathBuf {
         self.root.join(CACHE)
+    }
+
+    /// `index/`: the cache's.
+    pub fn index(&self) -> PathBuf {
+        self.root.join(INDEX)
     }
 
     /// `ledger/`
@@ -287,7 +329,7 @@ pub(in crate::store) fn failed(dir: &Path, source: DurableError) -> OpenError {
 }
 
 fn take_lock(root: &Path) -> Result<File, OpenError> {
-    let path = root.join("lock");
+    let path = root.join(LOCK_FILE);
     let wrong = |source| failed(root, DurableError { step: crate::durable::Step::Create, path: path.clone(), source });
     let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(wrong)?;
     // flock belongs to this open file: a second gateway in the same process is kept out too, and the kernel lets go when we die.
@@ -327,6 +369,27 @@ fn judge_format(root: &Path) -> Result<Option<u32>, OpenError> {
     match u32::try_from(format.format) {
         Ok(known @ 1..=FORMAT) => Ok(Some(known)),
         _ => Err(OpenError::NewerFormat { dir: root.to_owned(), found: format.format, needs: format.needs }),
+    }
+}
+
+/// Reads the gateway's name, or makes one up. An operator may write another into the file.
+fn node(root: &Path, disk: &Disk) -> Result<String, OpenError> {
+    let path = root.join("node");
+    match read_small(&path) {
+        Ok(text) => {
+            let name = text.trim();
+            let good = (1..=NODE_BYTES_MAX).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+            let text = || format!("not a name of 1 to {NODE_BYTES_MAX} letters, digits, and -._");
+            if good { Ok(name.to_owned()) } else { Err(OpenError::Corrupt { path, line: None, text: text() }) }
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let mut random = [0; 4];
+            getrandom::fill(&mut random).map_err(|e| OpenError::NotReadable { path: path.clone(), source: io::Error::other(e) })?;
+            let name = hex(&random);
+            disk.write(&root.join(TMP), &path, format!("{name}\n").as_bytes()).map_err(|source| failed(root, source))?;
+            Ok(name)
+        }
+        Err(source) => Err(OpenError::NotReadable { path, source }),
     }
 }
 

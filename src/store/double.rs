@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 
 use super::{
-    Claim, Delete, Fresh, HostedIndex, HostedModule, KnownModules, Ledger, LedgerLine, NewVersion, Publish, Records, Release, Rev, Seal,
-    StoreError, TokenHash, TokenRecord, VersionRecord,
+    Claim, Delete, Fresh, HostedIndex, HostedModule, KnownModules, Ledger, LedgerLine, MadePublic, MakePublic, MovePath, Moved, NewVersion,
+    Publish, Records, Release, Rev, Seal, StoreError, TokenHash, TokenRecord, VersionRecord,
 };
 use crate::module::{H1, ModulePath, OwnerName, Version};
 
@@ -90,6 +90,13 @@ impl Double {
         });
     }
 
+    pub(crate) fn make_host_public(&self, host: &str) {
+        let made = MadePublic { rev: Rev(1), by: "operator".to_owned(), since_unix: 1_780_000_000 };
+        self.change(|index| {
+            index.made_public.insert(host.to_owned(), made);
+        });
+    }
+
     pub(crate) fn knows(&self, path: &ModulePath) -> bool {
         self.known.contains(path)
     }
@@ -155,6 +162,12 @@ impl Records for Double {
     async fn delete(&self, _: &OwnerName, _: &ModulePath, _: &Version, _: &str) -> Result<Delete, StoreError> {
         missing()
     }
+    async fn expire(&self, _: &VersionRecord, _: &str) -> Result<Delete, StoreError> {
+        missing()
+    }
+    async fn move_path(&self, _: MovePath) -> Result<Moved, StoreError> {
+        missing()
+    }
     async fn seal(&self, _: &VersionRecord) -> Result<Seal, StoreError> {
         missing()
     }
@@ -162,6 +175,9 @@ impl Records for Double {
         missing()
     }
     async fn release_host(&self, _: &str, _: &str) -> Result<Release, StoreError> {
+        missing()
+    }
+    async fn make_public(&self, _: &str, _: &str) -> Result<MakePublic, StoreError> {
         missing()
     }
     async fn release_path(&self, _: &ModulePath, _: &str) -> Result<Release, StoreError> {

@@ -24,11 +24,13 @@ mod data_dir;
 pub(crate) mod double;
 mod embedded;
 mod hex;
+mod holding;
 mod restore;
 
 pub use data_dir::{DataDir, FORMAT, OpenError};
 pub use embedded::{Embedded, HealReport};
 pub(crate) use hex::hex;
+pub use holding::{Holding, MovePath, Moved, OverQuota};
 pub use restore::{RestoreError, Restored, restore};
 
 /// A point in the history of the record store: every change makes a higher one.
@@ -102,6 +104,8 @@ pub struct NewVersion {
     /// Nothing but the claim of its host keeps this path private: it is not published unless the host is claimed, by this
     /// publish or before it.
     pub needs_claim: bool,
+    /// What the owner may hold with it, bytes, counted as in [`Holding`].
+    pub max_bytes: Option<u64>,
 }
 
 /// What became of a publish.
@@ -133,6 +137,8 @@ pub enum Publish {
     },
     /// `needs_claim` is set, and the claim of the path's host was released.
     NotClaimed,
+    /// `max_bytes` would be passed.
+    OverQuota(OverQuota),
 }
 
 /// What became of a delete.
@@ -152,8 +158,11 @@ pub enum Delete {
 /// What became of a seal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seal {
-    /// The version is sealed with this content, now or before; durable.
-    Sealed,
+    /// The version is sealed with this content; durable.
+    Sealed {
+        /// It was not before.
+        first: bool,
+    },
     /// The version is not there with this content any more.
     Gone,
 }
@@ -167,6 +176,15 @@ pub enum Release {
     Absent,
     /// A module is hosted at this very path.
     Hosted,
+}
+
+/// What became of making a host public.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MakePublic {
+    /// It is public, durably, now or before.
+    Public(Rev),
+    /// Publishing claimed it: it is private.
+    Claimed,
 }
 
 /// One hosted version.
@@ -216,6 +234,17 @@ pub struct Claim {
     pub since_unix: u64,
 }
 
+/// A host that an operator made public.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MadePublic {
+    /// When, in the order of revisions.
+    pub rev: Rev,
+    /// Who.
+    pub by: String,
+    /// When, seconds since 1970.
+    pub since_unix: u64,
+}
+
 /// What is hosted and claimed, as of one revision. Shared, never changed.
 #[derive(Clone, Debug, Default)]
 pub struct HostedIndex {
@@ -227,8 +256,14 @@ pub struct HostedIndex {
     pub tombstones: BTreeMap<ModulePath, OwnerName>,
     /// Claims by host, lower case.
     pub claims: BTreeMap<String, Claim>,
+    /// Hosts that an operator made public, lower case; none of them is claimed.
+    pub made_public: BTreeMap<String, MadePublic>,
     /// Hosts whose claim was released: publishing does not claim them again. Lower case.
     pub released: std::collections::BTreeSet<String>,
+    /// How much is hosted at each path of `hosted`.
+    pub sizes: BTreeMap<ModulePath, Holding>,
+    /// How much each owner holds; owners that hold nothing are left out.
+    pub holdings: BTreeMap<OwnerName, Holding>,
 }
 
 /// Proof that an index is current: what makes a `PublicPath` asks for one.
@@ -287,6 +322,13 @@ pub struct TokenRecord {
     pub expires_unix: Option<u64>,
 }
 
+impl TokenRecord {
+    /// Whether its end is over.
+    pub fn has_ended(&self) -> bool {
+        self.expires_unix.is_some_and(|end| end <= unix_now())
+    }
+}
+
 /// One line of the egress ledger: the first time that a path left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerLine {
@@ -313,16 +355,24 @@ pub enum Ledger {
 #[async_trait]
 pub trait Records: Send + Sync + 'static {
     /// Makes a version visible, durably, or says why not. The one place where races between publishers are decided, in this order:
-    /// another's path, a version that exists, a path that crosses another's, a seal, a claim that it needs. On an error it may be visible later all the same;
+    /// another's path, a version that exists, a path that crosses another's, a seal, a claim that it needs, what the owner may hold. On an error it may be visible later all the same;
     /// asking again is safe. [`StoreError::Corrupt`] if its blobs were not put.
     async fn publish(&self, version: NewVersion) -> Result<Publish, StoreError>;
     /// Removes a version of this owner, durably, and then its blobs, if no other version names them.
     async fn delete(&self, owner: &OwnerName, path: &ModulePath, version: &Version, by: &str) -> Result<Delete, StoreError>;
+    /// As [`Records::delete`], but of this very version: one that was published since by the same name, or is another owner's by now,
+    /// is [`Delete::Absent`].
+    async fn expire(&self, record: &VersionRecord, by: &str) -> Result<Delete, StoreError>;
+    /// Makes a path another owner's, durably, with all its versions, its tombstone and the seals that were its owner's; the claim that
+    /// it made stays as it is. Races with publishers are decided here too: what comes after it finds the path another's.
+    async fn move_path(&self, ask: MovePath) -> Result<Moved, StoreError>;
     /// Makes sure, durably, that this version can never be published with other content. Called before its first bytes leave.
     async fn seal(&self, record: &VersionRecord) -> Result<Seal, StoreError>;
     /// Whether the version was ever sealed, and its zip's and go.mod's hashes.
     async fn sealed(&self, path: &ModulePath, version: &Version) -> Result<Option<(H1, H1)>, StoreError>;
-    /// Undoes the claim of a host (lower case); it is not claimed again by publishing.
+    /// Makes a host (lower case) public, durably: it is not claimed by publishing, and not unknown.
+    async fn make_public(&self, host: &str, by: &str) -> Result<MakePublic, StoreError>;
+    /// Undoes the claim of a host (lower case), which is not claimed again by publishing; or that it was made public.
     async fn release_host(&self, host: &str, by: &str) -> Result<Release, StoreError>;
     /// Removes a tombstone; its seals stay.
     async fn release_path(&self, path: &ModulePath, by: &str) -> Result<Release, StoreError>;

@@ -4,7 +4,7 @@
 //! database dead. Its newest head is asked for each time, and served stale only while upstream fails. An absence
 //! is never kept: the database may learn of a module at any moment. What it says is not checked here: its clients do.
 
-use crate::cache::{Asset, Cache, CacheError, Resolved};
+use crate::cache::{Asker, Asset, Cache, CacheError, Resolved};
 use crate::protocol::{SumdbAsk, SumdbWhat};
 
 /// The one public database that is proxied.
@@ -45,7 +45,8 @@ impl Proxy {
         if *name != ask.name || ask.what == SumdbWhat::Supported {
             return Err(ProxyError::Unknown);
         }
-        Ok(self.cache.get(Asset::Sumdb(name.clone(), ask.what.clone()), principal).await?)
+        let asker = Asker { principal, anew: false };
+        Ok(self.cache.get(Asset::Sumdb(name.clone(), ask.what.clone()), asker).await?)
     }
 }
 

@@ -67,7 +67,7 @@ mod tests {
         let mut asked = 0;
         while walk.next().is_some() {
             match answers[asked] {
-                0 => walk.failed(UpstreamError::Status { host: "a".into(), status: 500 }),
+                0 => walk.failed(UpstreamError::Status { host: "a".into(), status: 500, retry_after: None }),
                 status => walk.absent(Absent { status, text: String::new() }),
             }
             asked += 1;

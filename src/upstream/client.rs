@@ -1,15 +1,18 @@
 //! The HTTP clients: TLS, proxies, and which addresses may be connected to.
 
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use url::{Host, Url};
 
 use super::address::Inner;
+use crate::config;
 
 /// How long an unused connection is kept.
 const POOL_IDLE: Duration = Duration::from_secs(90);
@@ -29,6 +32,22 @@ pub enum SetupError {
     /// There is an https hop and no root certificate.
     #[error("no root certificates found for https upstreams (install ca-certificates, or set SSL_CERT_FILE): {0}")]
     NoRoots(String),
+    /// `upstream.ca_file` holds no root certificate that can be used.
+    #[error("upstream.ca_file: {}: {why}", path.display())]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A secret of `upstream.auth` cannot be used.
+    #[error("upstream.auth: {}: {why}", path.display())]
+    Secret {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it; nothing of its content.
+        why: String,
+    },
     /// TLS cannot be set up.
     #[error("TLS: {0}")]
     Tls(#[from] rustls::Error),
@@ -51,18 +70,6 @@ pub(super) enum Trust {
     Redirected(Inner),
 }
 
-/// Where requests leave: directly, or by the proxy that the environment names.
-pub(super) enum Way {
-    /// As `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` say.
-    Environment,
-    /// Through this proxy, whatever the target.
-    #[cfg(test)]
-    Proxy(Url),
-    /// Directly, trusting this root alone.
-    #[cfg(test)]
-    Trusting(CertificateDer<'static>),
-}
-
 /// Whether a proxy takes a request.
 type Intercepts = Box<dyn Fn(&http::Uri) -> bool + Send + Sync>;
 
@@ -79,12 +86,9 @@ impl Clients {
     /// # Errors
     ///
     /// [`SetupError`].
-    pub(super) fn new(connect_timeout: Duration, https: bool, way: Way) -> Result<Self, SetupError> {
-        let tls = tls(match &way {
-            #[cfg(test)]
-            Way::Trusting(root) => vec![root.clone()],
-            _ => native_roots(https)?,
-        })?;
+    pub(super) fn new(config: &config::Upstream) -> Result<Self, SetupError> {
+        let https = config.goproxy.iter().any(|hop| hop.url.scheme() == "https");
+        let tls = tls(config.ca_file.as_deref(), https)?;
         let builder = || {
             reqwest::Client::builder()
                 .tls_backend_preconfigured(tls.clone())
@@ -93,21 +97,18 @@ impl Clients {
                 // Another try is another request upstream, and asks the policy first: nothing below us repeats one.
                 .retry(reqwest::retry::never())
                 .referer(false)
-                .connect_timeout(connect_timeout)
+                .connect_timeout(config.connect_timeout)
                 .pool_idle_timeout(POOL_IDLE)
                 .pool_max_idle_per_host(POOL_PER_HOST_MAX)
                 .http2_keep_alive_interval(PING_INTERVAL)
                 .http2_keep_alive_timeout(PING_TIMEOUT)
         };
-        let (proxied, intercepts): (_, Intercepts) = match way {
-            Way::Environment => {
+        let (proxied, intercepts): (_, Intercepts) = match &config.proxy {
+            Some(proxy) => (builder().proxy(reqwest::Proxy::all(proxy.clone())?), Box::new(|_| true)),
+            None => {
                 let matcher = Matcher::from_system();
                 (builder(), Box::new(move |uri| matcher.intercept(uri).is_some()))
             }
-            #[cfg(test)]
-            Way::Trusting(_) => (builder(), Box::new(|_| false)),
-            #[cfg(test)]
-            Way::Proxy(url) => (builder().proxy(reqwest::Proxy::all(url)?), Box::new(|_| true)),
         };
         let guarded = (0..Inner::SETS)
             .map(|index| builder().no_proxy().dns_resolver(Guard(Inner::from_index(index))).build())
@@ -173,12 +174,16 @@ pub(super) fn literal(url: &Url) -> Option<IpAddr> {
     }
 }
 
-/// The proxy that requests for `url` go by, as the environment has it; `None`: they go there themselves.
-pub fn proxy_of_environment(url: &Url) -> Option<http::Uri> {
+/// The proxy that requests for `url` go by: that of the settings, else what the environment has for it. `None`: they go there
+/// themselves.
+pub fn proxy_for(config: &config::Upstream, url: &Url) -> Option<http::Uri> {
     if is_local(url) {
         return None;
     }
-    Some(Matcher::from_system().intercept(&url.as_str().parse().ok()?)?.uri().clone())
+    match &config.proxy {
+        Some(proxy) => proxy.as_str().parse().ok(),
+        None => Some(Matcher::from_system().intercept(&url.as_str().parse().ok()?)?.uri().clone()),
+    }
 }
 
 /// Loopback targets never go by a proxy, as the go command has it.
@@ -191,24 +196,34 @@ fn is_local(url: &Url) -> bool {
     }
 }
 
-/// The platform's roots; `SSL_CERT_FILE` and `SSL_CERT_DIR` replace them.
-fn native_roots(required: bool) -> Result<Vec<CertificateDer<'static>>, SetupError> {
+/// The platform's roots, which `SSL_CERT_FILE` and `SSL_CERT_DIR` replace, and those of `ca_file`. `required`: there must be one.
+pub(super) fn roots(ca_file: Option<&Path>, required: bool) -> Result<rustls::RootCertStore, SetupError> {
+    let mut roots = rustls::RootCertStore::empty();
+    if let Some(path) = ca_file {
+        let wrong = |why: String| SetupError::CaFile { path: path.to_owned(), why };
+        for certificate in CertificateDer::pem_file_iter(path).map_err(|e| wrong(e.to_string()))? {
+            let certificate = certificate.map_err(|e| wrong(e.to_string()))?;
+            roots.add(certificate).map_err(|e| wrong(e.to_string()))?;
+        }
+        if roots.is_empty() {
+            return Err(wrong("it holds no certificate (PEM)".to_owned()));
+        }
+    }
     let found = rustls_native_certs::load_native_certs();
-    if found.certs.is_empty() && required {
+    // Old roots in odd encodings are common; the others serve.
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() && required {
         let why = found.errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
         return Err(SetupError::NoRoots(why));
     }
-    Ok(found.certs)
+    Ok(roots)
 }
 
 /// TLS by ring; HTTP/2 where it is offered.
-fn tls(roots: Vec<CertificateDer<'static>>) -> Result<rustls::ClientConfig, SetupError> {
-    let mut store = rustls::RootCertStore::empty();
-    // Old roots in odd encodings are common; the others serve.
-    store.add_parsable_certificates(roots);
+fn tls(ca_file: Option<&Path>, https: bool) -> Result<rustls::ClientConfig, SetupError> {
     let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()?
-        .with_root_certificates(store)
+        .with_root_certificates(roots(ca_file, https)?)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)

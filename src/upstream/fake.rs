@@ -1,8 +1,9 @@
 //! An upstream for tests, on loopback: it records what it is asked and misbehaves as told.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -10,8 +11,10 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use url::Url;
 
+use super::{Breakers, Upstream};
 use crate::config::{self, Config, Hop};
 use crate::egress::{Gate, Policy};
+use crate::observe::metrics::{Metrics, UpstreamMetrics};
 use crate::store::double::Double;
 
 /// One request as it arrived.
@@ -124,7 +127,23 @@ pub(crate) fn config(goproxy: Vec<Hop>) -> config::Upstream {
         sumdb: Some("sum.example.org".into()),
         connect_timeout: Duration::from_millis(500),
         stall_timeout: Duration::from_millis(500),
+        proxy: None,
+        ca_file: None,
+        auth: Vec::new(),
     }
+}
+
+/// The way upstream of these settings. An upstream that is down is tried at each ask: its breakers' time flies.
+pub(crate) fn upstream(config: &config::Upstream, gate: Arc<Gate>) -> Upstream {
+    let asked = AtomicU64::new(0);
+    let begun = Instant::now();
+    let clock = move || begun + Duration::from_secs(3600 * asked.fetch_add(1, Ordering::Relaxed));
+    Upstream::new(config, gate, Breakers::by(Arc::new(clock)), metrics()).unwrap()
+}
+
+/// Numbers that nobody reads.
+pub(crate) fn metrics() -> UpstreamMetrics {
+    Metrics::new().unwrap().upstream
 }
 
 /// A gate that lets out what is not hosted in `records` and not below corp.example.com.

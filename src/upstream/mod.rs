@@ -2,35 +2,43 @@
 //!
 //! A request that names a module takes a [`PublicPath`], and every further one that follows from it, a redirect
 //! or a second try, asks the egress policy for another. Nothing of a client's request goes along: no header,
-//! no query. Answers are never decoded: what arrives is bounded by whoever reads it.
+//! no query. Answers are never decoded: what arrives is bounded by whoever reads it. An upstream that keeps failing is left
+//! alone for a while, see [`Breakers`].
 
 mod absence;
 mod address;
+mod breaker;
 mod chain;
 #[expect(clippy::disallowed_types, reason = "the sole owner of HTTP clients")]
 mod client;
+mod credentials;
 #[cfg(test)]
 pub(crate) mod fake;
+mod retry_after;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use reqwest::StatusCode;
-use reqwest::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, LOCATION};
+use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use url::Url;
 
 use crate::config::{self, Hop};
 use crate::egress::{Denied, Gate, PublicPath};
 use crate::module::{ModulePath, Version};
+use crate::observe::metrics::{BreakerState, UpstreamMetrics, UpstreamOutcome, UpstreamRole};
 use crate::protocol::ModuleAsk;
 
 use address::Inner;
+use breaker::Went;
+pub use breaker::{Breakers, Down};
 pub(crate) use chain::Walk;
-use client::{Clients, Forbidden, Trust, Way};
-pub use client::{SetupError, proxy_of_environment};
+use client::{Clients, Forbidden, Trust};
+pub use client::{SetupError, proxy_for};
+use credentials::Credentials;
 
 /// Redirects followed for one answer.
 const REDIRECTS_MAX: usize = 5;
@@ -46,6 +54,9 @@ pub enum UpstreamError {
     /// The egress policy does not let the path out (any more).
     #[error(transparent)]
     Denied(#[from] Denied),
+    /// It failed too often of late, and is not asked for a while.
+    #[error(transparent)]
+    Down(#[from] Down),
     /// It did not connect, answer or go on in time.
     #[error("{host} was too slow: {what}")]
     Timeout {
@@ -61,6 +72,8 @@ pub enum UpstreamError {
         host: String,
         /// With what.
         status: u16,
+        /// For how long it wants to be left alone.
+        retry_after: Option<Duration>,
     },
     /// It could not be reached, or what came was no HTTP.
     #[error("{host} failed: {reason}")]
@@ -125,6 +138,13 @@ impl<'a> Target<'a> {
             Self::Tile(..) | Self::Head(_) => None,
         }
     }
+
+    fn role(self) -> UpstreamRole {
+        match self {
+            Self::Module(..) => UpstreamRole::Modules,
+            Self::Lookup(..) | Self::Tile(..) | Self::Head(_) => UpstreamRole::Sumdb,
+        }
+    }
 }
 
 /// What an upstream answered.
@@ -140,6 +160,8 @@ pub(crate) struct Incoming {
     response: reqwest::Response,
     host: String,
     stall: Duration,
+    role: UpstreamRole,
+    metrics: Arc<UpstreamMetrics>,
     /// Its length in bytes, where the upstream told; it is held to it.
     pub(crate) len: Option<u64>,
 }
@@ -166,7 +188,10 @@ impl Incoming {
         match tokio::time::timeout(self.stall, self.response.chunk()).await {
             Err(_) => Err(UpstreamError::Timeout { host: self.host.clone(), what: "its answer stalled" }),
             Ok(Err(e)) => Err(UpstreamError::Cut { host: self.host.clone(), reason: reason(e) }),
-            Ok(Ok(chunk)) => Ok(chunk),
+            Ok(Ok(chunk)) => {
+                self.metrics.received(self.role, chunk.as_ref().map_or(0, |chunk| chunk.len() as u64));
+                Ok(chunk)
+            }
         }
     }
 
@@ -176,34 +201,45 @@ impl Incoming {
     }
 }
 
+/// Whether the files of the settings can be used: secrets and certificates.
+///
+/// # Errors
+///
+/// [`SetupError`].
+pub fn check_files(config: &config::Upstream) -> Result<(), SetupError> {
+    client::roots(config.ca_file.as_deref(), false)?;
+    Credentials::read(&config.auth).map(drop)
+}
+
 /// The GOPROXY chain and the clients that reach it.
 pub struct Upstream {
     hops: Vec<Hop>,
     clients: Clients,
+    credentials: Credentials,
+    breakers: Breakers,
+    metrics: Arc<UpstreamMetrics>,
     gate: Arc<Gate>,
     head_timeout: Duration,
     stall: Duration,
 }
 
 impl Upstream {
-    /// Sets the way out up; connects to nothing. Reads the environment's proxy variables and the platform's
-    /// root certificates once.
+    /// Sets the way out up; connects to nothing. Reads the environment's proxy variables, the root certificates and the files
+    /// of `upstream.auth` once. `breakers`: those of the process, which outlive its settings.
     ///
     /// # Errors
     ///
     /// [`SetupError`].
-    pub fn new(config: &config::Upstream, gate: Arc<Gate>) -> Result<Self, SetupError> {
-        Self::by(config, gate, Way::Environment)
-    }
-
-    fn by(config: &config::Upstream, gate: Arc<Gate>, way: Way) -> Result<Self, SetupError> {
+    pub fn new(config: &config::Upstream, gate: Arc<Gate>, breakers: Breakers, metrics: UpstreamMetrics) -> Result<Self, SetupError> {
         if let Some(hop) = config.goproxy.iter().find(|hop| !matches!(hop.url.scheme(), "http" | "https")) {
             return Err(SetupError::Scheme(public_name(&hop.url)));
         }
-        let https = config.goproxy.iter().any(|hop| hop.url.scheme() == "https");
         Ok(Self {
             hops: config.goproxy.clone(),
-            clients: Clients::new(config.connect_timeout, https, way)?,
+            clients: Clients::new(config)?,
+            credentials: Credentials::read(&config.auth)?,
+            breakers,
+            metrics: Arc::new(metrics),
             gate,
             // Connecting counts into the time to the head, and may take its own time.
             head_timeout: config.connect_timeout.max(config.stall_timeout),
@@ -216,15 +252,43 @@ impl Upstream {
         Walk::new(&self.hops)
     }
 
-    /// Asks one hop, and follows its redirects.
+    /// The upstreams that are left alone now, in the order of the chain.
+    pub fn down(&self) -> Vec<Down> {
+        let each = self.hops.iter().flat_map(|hop| UpstreamRole::ALL.map(|role| (hop, role)));
+        each.filter_map(|(hop, role)| self.breakers.of(&hop.url, role).down()).collect()
+    }
+
+    /// Asks one hop, and follows its redirects; one that is down is not asked.
     ///
     /// # Errors
     ///
     /// Whatever is neither 200, 404 nor 410.
     pub(crate) async fn fetch(&self, hop: &Hop, target: Target<'_>, principal: &str) -> Result<Reply, UpstreamError> {
+        let role = target.role();
+        let pass = self.breakers.of(&hop.url, role).admit()?;
+        self.tell_breakers(role);
+        let begun = Instant::now();
+        let outcome = self.follow(hop, target, principal).await;
+        if let Some(word) = counted(&outcome) {
+            self.metrics.asked(role, word, begun.elapsed());
+        }
+        pass.settle(went(&outcome));
+        self.tell_breakers(role);
+        outcome
+    }
+
+    /// Of a chain, the state of the hop that is worst off.
+    fn tell_breakers(&self, role: UpstreamRole) {
+        let states = self.hops.iter().map(|hop| self.breakers.of(&hop.url, role).state());
+        self.metrics.breaker(role, states.max().unwrap_or(BreakerState::Closed));
+    }
+
+    async fn follow(&self, hop: &Hop, target: Target<'_>, principal: &str) -> Result<Reply, UpstreamError> {
         let mut url = url_of(hop, target).ok_or_else(|| failed(&hop.url, "its URL cannot be a base"))?;
-        let (mut response, mut host) = (self.get(&url, &url, Trust::Configured, target, principal).await?, public_name(&url));
+        let first = Step { url: &url, sender: &url, trust: Trust::Configured, authorization: self.credentials.of(&url) };
+        let (mut response, mut host) = (self.get(first, target, principal).await?, public_name(&url));
         let inner = inner_of(hop, &response);
+        let mut at_home = true;
         for _ in 0..REDIRECTS_MAX {
             if !is_redirect(response.status()) {
                 return self.judge(response, host, target).await;
@@ -233,7 +297,10 @@ impl Upstream {
             drop(response);
             self.permit(target, principal).await?;
             let trust = if next.origin() == hop.url.origin() { Trust::Configured } else { Trust::Redirected(inner) };
-            response = self.get(&next, &url, trust, target, principal).await?;
+            // Nobody else says where the hop's credentials are shown: not even a redirect back to it brings them back.
+            at_home &= next.origin() == hop.url.origin();
+            let authorization = if at_home { self.credentials.of(&next) } else { None };
+            response = self.get(Step { url: &next, sender: &url, trust, authorization }, target, principal).await?;
             (url, host) = (next.clone(), public_name(&next));
         }
         if is_redirect(response.status()) {
@@ -243,30 +310,27 @@ impl Upstream {
     }
 
     /// One request, tried again once where the connection broke before an answer began: a kept connection may
-    /// have been closed by the other side at that very moment. `sender`: who led to `url`, itself if nobody did.
-    async fn get(
-        &self,
-        url: &Url,
-        sender: &Url,
-        trust: Trust,
-        target: Target<'_>,
-        principal: &str,
-    ) -> Result<reqwest::Response, UpstreamError> {
-        match self.get_once(url, sender, trust).await {
+    /// have been closed by the other side at that very moment.
+    async fn get(&self, step: Step<'_>, target: Target<'_>, principal: &str) -> Result<reqwest::Response, UpstreamError> {
+        match self.get_once(step).await {
             Err(Broken::BeforeAnswer(_)) => {
                 self.permit(target, principal).await?;
-                self.get_once(url, sender, trust).await.map_err(Broken::into_error)
+                self.get_once(step).await.map_err(Broken::into_error)
             }
             other => other.map_err(Broken::into_error),
         }
     }
 
-    async fn get_once(&self, url: &Url, sender: &Url, trust: Trust) -> Result<reqwest::Response, Broken> {
+    async fn get_once(&self, step: Step<'_>) -> Result<reqwest::Response, Broken> {
+        let Step { url, sender, trust, authorization } = step;
         let host = || public_name(url);
         let refused = |why: String| Broken::Finally(redirect(sender, why));
         let (client, direct) = self.clients.pick(url, trust).await.map_err(|e| refused(e.to_string()))?;
-        let request = client.get(url.clone()).header(ACCEPT_ENCODING, "identity").send();
-        match tokio::time::timeout(self.head_timeout, request).await {
+        let mut request = client.get(url.clone()).header(ACCEPT_ENCODING, "identity");
+        if let Some(authorization) = authorization {
+            request = request.header(AUTHORIZATION, authorization.clone());
+        }
+        match tokio::time::timeout(self.head_timeout, request.send()).await {
             Err(_) => Err(Broken::Finally(UpstreamError::Timeout { host: host(), what: "no answer" })),
             Ok(Ok(mut response)) => {
                 if direct {
@@ -295,7 +359,8 @@ impl Upstream {
         let encoded = header(response.headers(), &CONTENT_ENCODING).is_some_and(|e| !e.trim().eq_ignore_ascii_case("identity"));
         let len = response.content_length();
         let content_type = header(response.headers(), &CONTENT_TYPE).map(str::to_owned);
-        let mut incoming = Incoming { response, host, stall: self.stall, len };
+        let retry_after = retry_after::of(status, response.headers());
+        let mut incoming = Incoming { response, host, stall: self.stall, role: target.role(), metrics: self.metrics.clone(), len };
         match status {
             StatusCode::OK if encoded => Err(incoming.malformed("it is encoded, which was not asked for")),
             StatusCode::OK => Ok(Reply::Found(incoming)),
@@ -315,9 +380,49 @@ impl Upstream {
                 let text = absence::text(content_type, &body, cut, || absence_line(target, &incoming.host, status));
                 Ok(Reply::Absent(Absent { status: status.as_u16(), text }))
             }
-            other => Err(UpstreamError::Status { host: incoming.host, status: other.as_u16() }),
+            other => Err(UpstreamError::Status { host: incoming.host, status: other.as_u16(), retry_after }),
         }
     }
+}
+
+/// One request of an ask.
+#[derive(Clone, Copy)]
+struct Step<'a> {
+    url: &'a Url,
+    /// Who led to `url`; itself if nobody did.
+    sender: &'a Url,
+    trust: Trust,
+    authorization: Option<&'a HeaderValue>,
+}
+
+/// What an outcome tells of the upstream. One that answers is up, whatever it answers, unless it says itself that it is not.
+fn went(outcome: &Result<Reply, UpstreamError>) -> Went {
+    let error = match outcome {
+        Ok(Reply::Found(_) | Reply::Absent(_)) => return Went::Well,
+        Err(error) => error,
+    };
+    let badly = |retry_after| Went::Badly { why: error.to_string(), retry_after };
+    match error {
+        UpstreamError::Off | UpstreamError::Denied(_) | UpstreamError::Down(_) => Went::Neither,
+        UpstreamError::Timeout { .. } | UpstreamError::Failed { .. } | UpstreamError::Cut { .. } => badly(None),
+        UpstreamError::Status { status: 429 | 500.., retry_after, .. } => badly(*retry_after),
+        UpstreamError::Status { .. } | UpstreamError::Redirect { .. } | UpstreamError::Malformed { .. } => Went::Well,
+    }
+}
+
+/// The word for an outcome in the numbers; none where nothing went out.
+fn counted(outcome: &Result<Reply, UpstreamError>) -> Option<UpstreamOutcome> {
+    Some(match outcome {
+        Ok(Reply::Found(_)) => UpstreamOutcome::Found,
+        Ok(Reply::Absent(_)) => UpstreamOutcome::Absent,
+        Err(UpstreamError::Off | UpstreamError::Denied(_) | UpstreamError::Down(_)) => return None,
+        Err(UpstreamError::Timeout { .. }) => UpstreamOutcome::Timeout,
+        Err(UpstreamError::Status { .. }) => UpstreamOutcome::Status,
+        Err(UpstreamError::Failed { .. }) => UpstreamOutcome::Failed,
+        Err(UpstreamError::Cut { .. }) => UpstreamOutcome::Cut,
+        Err(UpstreamError::Redirect { .. }) => UpstreamOutcome::Redirect,
+        Err(UpstreamError::Malformed { .. }) => UpstreamOutcome::Malformed,
+    })
 }
 
 /// A request that came to nothing.
@@ -340,7 +445,7 @@ fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
-/// Where a redirect leads, with the hop's own credentials if it stays there and none otherwise.
+/// Where a redirect leads, without the credentials that it may name.
 fn redirect_target(hop: &Hop, from: &Url, headers: &HeaderMap) -> Result<Url, String> {
     let location = header(headers, &LOCATION).ok_or("it does not say where to")?;
     let mut to = from.join(location).map_err(|e| format!("bad Location: {e}"))?;
@@ -350,11 +455,7 @@ fn redirect_target(hop: &Hop, from: &Url, headers: &HeaderMap) -> Result<Url, St
         other => return Err(format!("to {other}")),
     }
     to.set_fragment(None);
-    let (user, password) = match to.origin() == hop.url.origin() {
-        true => (hop.url.username(), hop.url.password()),
-        false => ("", None),
-    };
-    to.set_username(user).and_then(|()| to.set_password(password)).map_err(|()| "to no host".to_owned())?;
+    to.set_username("").and_then(|()| to.set_password(None)).map_err(|()| "to no host".to_owned())?;
     Ok(to)
 }
 

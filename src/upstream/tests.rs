@@ -8,7 +8,7 @@ fn path() -> ModulePath {
 }
 
 fn upstream(config: &config::Upstream) -> Upstream {
-    Upstream::by(config, fake::gate(Arc::default()), Way::Environment).unwrap()
+    fake::upstream(config, fake::gate(Arc::default()))
 }
 
 async fn ask(upstream: &Upstream, ask: ModuleAsk) -> Result<Reply, UpstreamError> {
@@ -127,6 +127,98 @@ async fn a_connection_that_breaks_before_the_answer_is_tried_again_once_with_a_n
     assert_eq!(fake.count(LIST), 2);
 }
 
+/// Asks with breakers of the process that outlive the way upstream.
+async fn outcome_of(fake: &Fake, breakers: &Breakers) -> Result<Vec<u8>, UpstreamError> {
+    let upstream = Upstream::new(&fake.config(), fake::gate(Arc::default()), breakers.clone(), fake::metrics()).unwrap();
+    body(ask(&upstream, ModuleAsk::List).await).await
+}
+
+#[tokio::test]
+async fn an_upstream_that_keeps_failing_is_not_asked_and_new_settings_do_not_change_that() {
+    let fake = Fake::start().await;
+    let now = Arc::new(std::sync::Mutex::new(std::time::Instant::now()));
+    let clock = now.clone();
+    let breakers = Breakers::by(Arc::new(move || *clock.lock().unwrap()));
+    // Failures of every kind are one row.
+    let reset = Act::Raw(Vec::new());
+    let hang = Act::Hang(b"HTTP/1.1 200 OK\r\n".to_vec());
+    let cut = Act::Raw(b"HTTP/1.1 404 X\r\nContent-Length: 9\r\n\r\nno".to_vec());
+    for act in [Act::status(500, "text/plain", ""), Act::status(429, "text/plain", ""), reset, hang, cut] {
+        fake.set(LIST, act);
+        assert!(!matches!(outcome_of(&fake, &breakers).await, Ok(_) | Err(UpstreamError::Down(_))));
+    }
+    let asked = fake.count(LIST);
+    fake.set(LIST, Act::ok("text/plain", "v1.0.0\n"));
+    let error = outcome_of(&fake, &breakers).await.unwrap_err();
+    assert!(
+        matches!(&error, UpstreamError::Down(down) if down.host == public_name(&fake.url) && down.role == UpstreamRole::Modules),
+        "{error}"
+    );
+    assert_eq!(fake.count(LIST), asked, "it was not asked");
+    // The database behind it is another matter.
+    let upstream = Upstream::new(&fake.config(), fake::gate(Arc::default()), breakers.clone(), fake::metrics()).unwrap();
+    assert_eq!(upstream.down().len(), 1);
+    let head = upstream.fetch(&upstream.hops[0], Target::Head("sum.example.org"), "test").await;
+    assert!(matches!(head, Ok(Reply::Absent(_))));
+    *now.lock().unwrap() += Duration::from_secs(1);
+    assert_eq!(outcome_of(&fake, &breakers).await.unwrap(), b"v1.0.0\n");
+    assert!(upstream.down().is_empty());
+}
+
+#[tokio::test]
+async fn what_goes_out_and_what_comes_of_it_is_counted() {
+    let fake = Fake::start().await;
+    let metrics = crate::observe::metrics::Metrics::new().unwrap();
+    let upstream = Upstream::new(&fake.config(), fake::gate(Arc::default()), Breakers::default(), metrics.upstream.clone()).unwrap();
+    fake.set(LIST, Act::ok("text/plain", "v1.0.0\n"));
+    body(ask(&upstream, ModuleAsk::List).await).await.unwrap();
+    let has = |line: &str| assert!(metrics.text().unwrap().lines().any(|l| l == line), "{line}: {}", metrics.text().unwrap());
+    has("modgate_upstream_breaker_state{upstream=\"modules\"} 0");
+    fake.set(LIST, Act::status(500, "text/plain", ""));
+    for _ in 0..6 {
+        assert!(ask(&upstream, ModuleAsk::List).await.is_err());
+    }
+    has("modgate_upstream_requests_total{outcome=\"found\",upstream=\"modules\"} 1");
+    has("modgate_upstream_requests_total{outcome=\"status\",upstream=\"modules\"} 5");
+    has("modgate_upstream_request_duration_seconds_count{upstream=\"modules\"} 6");
+    has("modgate_upstream_received_bytes_total{upstream=\"modules\"} 7");
+    has("modgate_upstream_breaker_state{upstream=\"modules\"} 2");
+    has("modgate_upstream_breaker_opened_total{upstream=\"modules\"} 1");
+    has("modgate_upstream_breaker_state{upstream=\"sumdb\"} 0");
+}
+
+#[tokio::test]
+async fn what_is_answered_promptly_opens_no_breaker() {
+    let fake = Fake::start().await;
+    let breakers = Breakers::default();
+    for act in [
+        Act::status(404, "text/plain", ""),
+        Act::status(410, "text/plain", ""),
+        Act::status(403, "text/plain", ""),
+        Act::redirect("ftp://x/"),
+    ] {
+        fake.set(LIST, act);
+        for _ in 0..6 {
+            let upstream = Upstream::new(&fake.config(), fake::gate(Arc::default()), breakers.clone(), fake::metrics()).unwrap();
+            assert!(!matches!(ask(&upstream, ModuleAsk::List).await, Err(UpstreamError::Down(_))));
+        }
+    }
+    assert_eq!(fake.count(LIST), 24);
+}
+
+#[tokio::test]
+async fn retry_after_is_heeded_after_one_answer() {
+    let fake = Fake::start().await;
+    for status in [429, 503] {
+        let breakers = Breakers::default();
+        let headers = vec![("Retry-After".to_owned(), "60".to_owned())];
+        fake.set(LIST, Act::Answer { status, headers, body: Vec::new() });
+        assert!(matches!(outcome_of(&fake, &breakers).await, Err(UpstreamError::Status { .. })));
+        assert!(matches!(outcome_of(&fake, &breakers).await, Err(UpstreamError::Down(_))));
+    }
+    assert_eq!(fake.count(LIST), 2);
+}
+
 #[tokio::test]
 async fn five_redirects_are_followed_and_no_more() {
     let fake = Fake::start().await;
@@ -142,19 +234,47 @@ async fn five_redirects_are_followed_and_no_more() {
     assert!(matches!(outcome(&fake).await, Err(UpstreamError::Redirect { .. })));
 }
 
+/// As it stands in a head, in lower case; none if it has none.
+fn authorization(seen: &fake::Seen) -> Option<&str> {
+    seen.head.lines().find_map(|line| line.strip_prefix("authorization: "))
+}
+
 #[tokio::test]
-async fn a_redirect_takes_no_credentials_to_another_host() {
+async fn credentials_go_to_their_own_url_alone_and_come_back_by_no_detour() {
     let (fake, other) = (Fake::start().await, Fake::start().await);
+    let dir = tempfile::tempdir().unwrap();
+    let secret = |name: &str| {
+        let file = dir.path().join(name);
+        std::fs::write(&file, name).unwrap();
+        file
+    };
     let mut config = fake.config();
-    config.goproxy[0].url.set_username("u").unwrap();
-    config.goproxy[0].url.set_password(Some("p")).unwrap();
-    fake.set(LIST, Act::redirect("/here"));
-    let there = other.url.join("/there").unwrap().as_str().replace("http://", "http://x:y@");
-    fake.set("/here", Act::redirect(&there));
-    other.set("/there", Act::ok("text/plain", "v1.0.0\n"));
-    assert_eq!(body(ask(&upstream(&config), ModuleAsk::List).await).await.unwrap(), b"v1.0.0\n");
-    assert!(fake.seen().iter().all(|s| s.head.contains("authorization: Basic dTpw\r\n")));
-    assert!(other.seen().iter().all(|s| !s.head.contains("authorization") && !s.head.contains("referer")));
+    config.goproxy[0].url = fake.url.join("/go").unwrap();
+    config.auth = vec![
+        config::UpstreamAuth {
+            url: config.goproxy[0].url.clone(),
+            secret: config::Secret::Password { user: "u".into(), file: secret("p") },
+        },
+        config::UpstreamAuth { url: other.url.clone(), secret: config::Secret::Bearer { file: secret("t") } },
+    ];
+    let list = format!("/go{LIST}");
+    let upstream = upstream(&config);
+    // Within its own path, beside it, to somebody else who has credentials too, and back.
+    fake.set(&list, Act::redirect("/go/within"));
+    fake.set("/go/within", Act::redirect("/beside"));
+    fake.set("/beside", Act::redirect(&other.url.join("/there").unwrap().as_str().replace("http://", "http://x:y@")));
+    other.set("/there", Act::redirect(fake.url.join("/go/back").unwrap().as_str()));
+    fake.set("/go/back", Act::ok("text/plain", "v1.0.0\n"));
+    assert_eq!(body(ask(&upstream, ModuleAsk::List).await).await.unwrap(), b"v1.0.0\n");
+    let shown: Vec<_> = fake.seen().iter().map(|seen| (seen.target.clone(), authorization(seen).map(str::to_owned))).collect();
+    let basic = Some("Basic dTpw".to_owned());
+    let expected = [(list.as_str(), basic.clone()), ("/go/within", basic), ("/beside", None), ("/go/back", None)];
+    assert_eq!(shown, expected.map(|(target, shown)| (target.to_owned(), shown)));
+    assert!(other.seen().iter().all(|s| authorization(s).is_none() && !s.head.contains("referer")));
+    // What fails tells nothing of them.
+    fake.set(&list, Act::status(401, "text/plain", ""));
+    let error = ask(&upstream, ModuleAsk::List).await.err().unwrap();
+    assert!(!format!("{error} {error:?}").contains("dTpw"), "{error:?}");
 }
 
 #[tokio::test]
@@ -206,8 +326,9 @@ fn https_upstreams_redirect_to_https_only() {
 #[tokio::test]
 async fn a_proxy_is_used_but_for_loopback_and_its_redirects_are_judged() {
     let proxy = Fake::start().await;
-    let config = fake::config(vec![Hop { url: "http://upstream.example".parse().unwrap(), any_error: false }]);
-    let upstream = Upstream::by(&config, fake::gate(Arc::default()), Way::Proxy(proxy.url.clone())).unwrap();
+    let mut config = fake::config(vec![Hop { url: "http://upstream.example".parse().unwrap(), any_error: false }]);
+    config.proxy = Some(proxy.url.clone());
+    let upstream = upstream(&config);
     let at = |target: &str| format!("http://upstream.example{target}");
     proxy.set(&at(LIST), Act::ok("text/plain", "by proxy"));
     assert_eq!(body(ask(&upstream, ModuleAsk::List).await).await.unwrap(), b"by proxy");
@@ -223,14 +344,16 @@ async fn a_proxy_is_used_but_for_loopback_and_its_redirects_are_judged() {
 /// What was negotiated, and the first bytes.
 type Spoken = std::thread::JoinHandle<Option<(Vec<u8>, Vec<u8>)>>;
 
-/// One TLS connection to a server with this name.
-fn tls_server(name: &str) -> (Url, rustls::pki_types::CertificateDer<'static>, Spoken) {
+/// One TLS connection to a server with this name; its certificate as a file.
+fn tls_server(name: &str) -> (Url, tempfile::NamedTempFile, Spoken) {
     let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
     let cert = made.cert.der().clone();
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, made.cert.pem().as_bytes()).unwrap();
     let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-    let mut config = builder.with_no_client_auth().with_single_cert(vec![cert.clone()], key).unwrap();
+    let mut config = builder.with_no_client_auth().with_single_cert(vec![cert], key).unwrap();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("https://localhost:{}", listener.local_addr().unwrap().port()).parse().unwrap();
@@ -241,23 +364,38 @@ fn tls_server(name: &str) -> (Url, rustls::pki_types::CertificateDer<'static>, S
         std::io::Read::read_exact(&mut rustls::Stream::new(&mut tls, &mut tcp), &mut first).ok()?;
         Some((tls.alpn_protocol()?.to_vec(), first))
     });
-    (url, cert, serving)
+    (url, file, serving)
+}
+
+fn trusting(url: Url, ca: &tempfile::NamedTempFile) -> config::Upstream {
+    config::Upstream { ca_file: Some(ca.path().to_owned()), ..fake::config(vec![Hop { url, any_error: false }]) }
+}
+
+#[tokio::test]
+async fn a_certificate_is_trusted_by_ca_file_alone_and_a_file_without_one_stops_the_start() {
+    let (url, ca, serving) = tls_server("localhost");
+    let config = trusting(url, &ca);
+    let plain = config::Upstream { ca_file: None, ..config.clone() };
+    // Where the platform has no roots, https without ca_file cannot even begin.
+    if let Ok(upstream) = Upstream::new(&plain, fake::gate(Arc::default()), Breakers::default(), fake::metrics()) {
+        assert!(matches!(ask(&upstream, ModuleAsk::List).await, Err(UpstreamError::Failed { .. })));
+        assert_eq!(serving.join().unwrap(), None);
+    }
+    std::fs::write(ca.path(), "no PEM").unwrap();
+    let error = Upstream::new(&config, fake::gate(Arc::default()), Breakers::default(), fake::metrics()).err().unwrap();
+    assert!(matches!(&error, SetupError::CaFile { path, .. } if path == ca.path()), "{error}");
 }
 
 #[tokio::test]
 async fn http_2_is_spoken_where_it_is_offered() {
-    let (url, cert, serving) = tls_server("localhost");
-    let upstream =
-        Upstream::by(&fake::config(vec![Hop { url, any_error: false }]), fake::gate(Arc::default()), Way::Trusting(cert)).unwrap();
-    assert!(ask(&upstream, ModuleAsk::List).await.is_err());
+    let (url, ca, serving) = tls_server("localhost");
+    assert!(ask(&upstream(&trusting(url, &ca)), ModuleAsk::List).await.is_err());
     assert_eq!(serving.join().unwrap(), Some((b"h2".to_vec(), b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec())));
 }
 
 #[tokio::test]
 async fn a_certificate_for_another_name_is_a_failure() {
-    let (url, cert, serving) = tls_server("elsewhere.example");
-    let upstream =
-        Upstream::by(&fake::config(vec![Hop { url, any_error: false }]), fake::gate(Arc::default()), Way::Trusting(cert)).unwrap();
-    assert!(matches!(ask(&upstream, ModuleAsk::List).await, Err(UpstreamError::Failed { .. })));
+    let (url, ca, serving) = tls_server("elsewhere.example");
+    assert!(matches!(ask(&upstream(&trusting(url, &ca)), ModuleAsk::List).await, Err(UpstreamError::Failed { .. })));
     assert_eq!(serving.join().unwrap(), None);
 }

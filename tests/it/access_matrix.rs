@@ -7,6 +7,7 @@ use base64::Engine as _;
 
 use crate::support::curl::Login;
 use crate::support::gateway::Gateway;
+use crate::support::h2::{self, Ask};
 use crate::support::http::Response;
 use crate::support::upstream::Upstream;
 use crate::support::zips::Module;
@@ -42,7 +43,7 @@ struct World {
     who: BTreeMap<&'static str, Option<String>>,
 }
 
-fn basic(user: &str, password: &str) -> String {
+pub(crate) fn basic(user: &str, password: &str) -> String {
     format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}")))
 }
 
@@ -93,7 +94,7 @@ fn world() -> World {
     World { gateway, _upstream: upstream, who }
 }
 
-fn hash(password: &str) -> String {
+pub(crate) fn hash(password: &str) -> String {
     use argon2::password_hash::PasswordHasher as _;
     let params = argon2::Params::new(argon2::Params::MIN_M_COST.max(4096), 1, 1, None).expect("parameters");
     let argon2 = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
@@ -127,6 +128,21 @@ fn reads(module: &str) -> Vec<(&'static str, &'static str, String)> {
     reads
 }
 
+/// Every read of an owner's API, as (name, method, target).
+fn api_reads(base: &str, module: &str) -> Vec<(&'static str, &'static str, String)> {
+    let api = format!("/api/v1/packages/{base}");
+    let encoded = module.replace('/', "%2F");
+    let reads = [
+        ("api list", format!("{api}?type=go&q={module}")),
+        ("api list", api.clone()),
+        ("api version", format!("{api}/go/{module}/v1.0.0")),
+        ("api version", format!("{api}/go/{encoded}/v1.0.0")),
+        ("api files", format!("{api}/go/{module}/v1.0.0/files")),
+        ("api other version", format!("{api}/go/{module}/v1.0.9")),
+    ];
+    ["GET", "HEAD"].into_iter().flat_map(|method| reads.clone().map(|(name, target)| (name, method, target))).collect()
+}
+
 fn sees(who: &str, owner: &str) -> bool {
     match (who, owner) {
         (_, "pub") => true,
@@ -153,63 +169,101 @@ fn expected(who: &str, base: &str, owner: &str, state: &str, read: &str) -> u16 
     if read == "lookup" {
         return 403;
     }
+    if read == "api list" {
+        return 200;
+    }
     let here = state == "hosted" && sees(who, owner) && (base.is_empty() || base == owner);
-    let there = matches!(read, "list" | "latest" | "info" | "mod" | "zip" | "alias info" | "alias mod" | "alias zip");
+    let there =
+        matches!(read, "list" | "latest" | "info" | "mod" | "zip" | "alias info" | "alias mod" | "alias zip" | "api version" | "api files");
     if here && there { 200 } else { 404 }
 }
 
-/// What may differ between two answers that must be the same: the request's own id and the time.
+/// What may not differ between two answers that must be the same: all but the request's own id, the time, and the length,
+/// since a body holds the module's name.
 fn shape(reply: &Response) -> (u16, Vec<(String, String)>, String) {
-    let own = ["x-request-id", "date"];
+    let own = ["x-request-id", "date", "content-length"];
     let headers = reply.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone()));
     let mut headers: Vec<_> = headers.filter(|(name, _)| !own.contains(&name.as_str())).collect();
     headers.sort();
     (reply.status, headers, reply.body_text())
 }
 
-#[test]
-fn an_answer_depends_only_on_the_class_of_the_path_and_on_what_the_principal_may_see() {
-    let world = world();
-    let ask = |who: &str, method: &str, target: &str| {
-        let authorization = world.who[who].clone();
-        let headers: Vec<(&str, &str)> = authorization.iter().map(|value| ("Authorization", value.as_str())).collect();
-        world.gateway.ask(method, target, &headers)
-    };
-    let mut wrong = vec![];
-    let mut asked = 0;
-    for who in world.who.keys() {
+/// One read, and what it must come to.
+struct Case {
+    who: &'static str,
+    ask: Ask,
+    expected: u16,
+    /// The module, and one of the same owner that was never there, where the caller must not tell them apart.
+    twin: Option<(String, String)>,
+}
+
+fn cases(world: &World) -> Vec<Case> {
+    let mut cases = vec![];
+    for (who, authorization) in &world.who {
         for base in ["", "pub", "int", "priv", "nobody"] {
             let prefix = if base.is_empty() { String::new() } else { format!("/api/packages/{base}/go") };
             for owner in OWNERS {
                 for state in ["hosted", "absent", "deleted"] {
                     let module = path(owner, state);
-                    for (read, method, rest) in reads(&module) {
-                        let reply = ask(who, method, &format!("{prefix}{rest}"));
-                        asked += 1;
-                        let expected = expected(who, base, owner, state, read);
-                        if reply.status != expected {
-                            wrong.push(format!("{who} {method} {prefix}{rest}: {} instead of {expected}", reply.status));
-                        }
-                        // What is not for this caller looks like what was never there: but for its own name.
-                        if reply.status != 200 && state != "absent" && !sees(who, owner) {
-                            let absent = path(owner, "absent");
-                            let twin = ask(who, method, &format!("{prefix}{}", rest.replace(&module, &absent)));
-                            let (status, mut headers, body) = shape(&twin);
-                            let body = body.replace(&absent, &module);
-                            headers.retain(|(name, _)| name != "content-length");
-                            let (got_status, mut got_headers, got_body) = shape(&reply);
-                            got_headers.retain(|(name, _)| name != "content-length");
-                            if (status, &headers, &body) != (got_status, &got_headers, &got_body) {
-                                wrong.push(format!("{who} {method} {prefix}{rest}: tells that the module is {state}"));
-                            }
-                        }
+                    let based = reads(&module).into_iter().map(|(read, method, rest)| (read, method, format!("{prefix}{rest}")));
+                    let api = if base.is_empty() { vec![] } else { api_reads(base, &module) };
+                    for (read, method, target) in based.chain(api) {
+                        let ask = Ask::new(method, &target, authorization.as_deref());
+                        let twin = (state != "absent" && !sees(who, owner)).then(|| (module.clone(), path(owner, "absent")));
+                        cases.push(Case { who, ask, expected: expected(who, base, owner, state, read), twin });
                     }
                 }
             }
         }
     }
-    assert!(wrong.is_empty(), "{} of {asked}:\n{}", wrong.len(), wrong.join("\n"));
-    assert!(asked > 10_000, "{asked}");
+    cases
+}
+
+/// Asks every case, and the twins of those that have one.
+fn judge(cases: &[Case], mut ask_all: impl FnMut(&[Ask]) -> Vec<Response>) {
+    let asks: Vec<Ask> = cases.iter().map(|case| case.ask.clone()).collect();
+    let twins = cases.iter().filter_map(|case| {
+        let (module, absent) = case.twin.as_ref()?;
+        let encoded = |module: &str| module.replace('/', "%2F");
+        let target = case.ask.target.replace(module, absent).replace(&encoded(module), &encoded(absent));
+        Some(Ask { target, ..case.ask.clone() })
+    });
+    let twins: Vec<Ask> = twins.collect();
+    let replies = ask_all(&asks);
+    let mut twins = ask_all(&twins).into_iter();
+    let mut wrong = vec![];
+    for (Case { who, ask: Ask { method, target, .. }, expected, twin }, reply) in cases.iter().zip(&replies) {
+        if reply.status != *expected {
+            wrong.push(format!("{who} {method} {target}: {} instead of {expected}", reply.status));
+        }
+        // What is not for this caller looks like what was never there: but for its own name.
+        let Some((module, absent)) = twin else { continue };
+        let twin = shape(&twins.next().expect("a twin"));
+        let (status, headers, body) = shape(reply);
+        let same = (status, headers, body.replace(module, absent)) == twin;
+        if !same {
+            wrong.push(format!("{who} {method} {target}: tells what is there: {reply:?}, {twin:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+    assert!(cases.len() > 15_000, "{}", cases.len());
+}
+
+#[test]
+fn an_answer_depends_only_on_the_class_of_the_path_and_on_what_the_principal_may_see() {
+    let world = world();
+    let ask = |ask: &Ask| {
+        let headers: Vec<(&str, &str)> = ask.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        world.gateway.ask(&ask.method, &ask.target, &headers)
+    };
+    judge(&cases(&world), |asks| asks.iter().map(ask).collect());
+}
+
+#[test]
+fn over_http_2_an_answer_depends_on_the_same() {
+    let world = world();
+    let mut client = h2::Client::connect(&world.gateway);
+    judge(&cases(&world), |asks| client.ask_all(asks));
 }
 
 #[test]
@@ -304,6 +358,8 @@ fn where_everyone_must_sign_in_anonymous_reads_nothing() {
     for target in [
         "/",
         "/api/packages/pub/go",
+        "/api/v1/packages/pub",
+        "/api/v1/packages/pub/go/corp.example.com/x/v1.0.0/files",
         "/example.net/alpha/@v/list",
         "/corp.example.com/x/@v/list",
         "/sumdb/x.org/lookup/example.net/alpha@v1.0.0",
@@ -341,6 +397,17 @@ fn every_way_to_show_a_token_is_taken() {
     // Of two, nobody knows which one counts.
     let both = [("Authorization", good[0].as_str()), ("Authorization", good[3].as_str())];
     assert_eq!(gateway.ask("GET", "/corp.example.com/priv/absent/@v/list", &both).status, 401);
+    // The same over HTTP/2, where the two may also come as one field that was split.
+    let mut client = h2::Client::connect(&gateway);
+    let target = "/corp.example.com/priv/absent/@v/list";
+    for authorization in &good {
+        assert_eq!(client.ask(Ask::new("GET", target, Some(authorization))).status, 404, "{authorization}");
+    }
+    for parts in [[good[0].as_str(), good[3].as_str()], ["Bearer", &token], ["Bearer ", &token], [&good[3], ""], [&good[3], &good[3]]] {
+        let mut ask = Ask::new("GET", target, Some(parts[0]));
+        ask.headers.push(("authorization".to_owned(), parts[1].to_owned()));
+        assert_eq!(client.ask(ask).status, 401, "{parts:?}");
+    }
     for authorization in ["Bearer mg_wrong", "Bearer", "Basic", "Basic !!!", "Digest x", "", "Basic bWc=", "token "] {
         let reply = gateway.ask("GET", "/corp.example.com/priv/absent/@v/list", &[("Authorization", authorization)]);
         assert_eq!(reply.status, 401, "{authorization:?}");

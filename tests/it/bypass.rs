@@ -3,6 +3,7 @@
 
 use crate::support::gateway::Gateway;
 use crate::support::http::{self, Response};
+use crate::support::raw_h2::{Fields, Outcome, RawH2, fields};
 use crate::support::upstream::Upstream;
 
 const SETTINGS: &str = r#"
@@ -153,6 +154,164 @@ fn no_disguise_carries_a_private_name_out() {
     assert!(upstream.violations().is_empty());
     // That the road is open otherwise.
     assert_eq!(raw(&gateway, "GET", "/example.net/alpha/@v/list", "").status, 200);
+    assert_eq!(upstream.count("/example.net/alpha/@v/list"), 1);
+}
+
+#[test]
+fn no_disguise_carries_a_name_at_an_unknown_host_out_where_those_are_held() {
+    let upstream = Upstream::start();
+    upstream.forbid(&["typo.example", "vendor"]);
+    let gateway = Gateway::builder().upstream(&upstream).config(SETTINGS).config("[private]\nunknown_hosts = \"hold\"\n").start();
+    let mut wrong = vec![];
+    for name in ["typo.example/Vendor", "typo.example"] {
+        for (asked, target) in targets(&crate::support::zips::escape(name), upstream.sumdb_name()).into_iter().enumerate() {
+            let method = if asked % 3 == 0 { "HEAD" } else { "GET" };
+            let reply = raw(&gateway, method, &target, "");
+            if !(400..500).contains(&reply.status) {
+                wrong.push(format!("{method} {target}: {}", reply.status));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    // Disguises name other hosts too; nobody knows those either.
+    assert!(upstream.seen().is_empty(), "{:?}", upstream.seen());
+}
+
+#[test]
+fn over_http_2_no_disguise_carries_a_private_name_out() {
+    let upstream = Upstream::start();
+    upstream.forbid(&["acme", "secret.example", "tools.example.com", "build.internal"]);
+    let gateway = Gateway::builder().upstream(&upstream).config(SETTINGS).start();
+    let authority = gateway.https_address().to_string();
+    let mut client = RawH2::of(&gateway);
+    let mut wrong = vec![];
+    // A name for each rule: what makes it private does not depend on how it was sent.
+    for name in ["corp.example.com/Lib", "github.com/acme/tool", "a.secret.example/x", "tools.example.com/platform/x", "build.internal/x"] {
+        let targets = targets(&crate::support::zips::escape(name), upstream.sumdb_name());
+        let method = |n: usize| if n.is_multiple_of(3) { "HEAD" } else { "GET" };
+        let requests: Vec<Fields> =
+            targets.iter().enumerate().map(|(n, target)| fields(method(n), &authority, target.as_bytes())).collect();
+        let outcomes = client.ask_all(&requests);
+        let told = targets.iter().zip(outcomes).filter(|(_, outcome)| !outcome.is_refusal());
+        wrong.extend(told.map(|(target, outcome)| format!("{target}: {outcome:?}")));
+    }
+    assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(upstream.violations().is_empty());
+    let open = fields("GET", &authority, b"/example.net/alpha/@v/list");
+    assert_eq!(client.ask(&open), Outcome::Status(200));
+    assert_eq!(upstream.count("/example.net/alpha/@v/list"), 1);
+}
+
+#[test]
+fn over_http_2_odd_fields_carry_no_private_name_out() {
+    const PRIVATE: &[u8] = b"/corp.example.com/lib/@v/list";
+    const PUBLIC: &[u8] = b"/example.net/alpha/@v/list";
+    let upstream = Upstream::start();
+    let gateway = Gateway::builder().upstream(&upstream).config(SETTINGS).start();
+    let authority = gateway.https_address().to_string();
+    let ordinary = |path: &[u8]| fields("GET", &authority, path);
+    let with = |path: &[u8], name: &[u8], value: &[u8]| {
+        let mut fields = ordinary(path);
+        fields.push((name.to_vec(), value.to_vec()));
+        fields
+    };
+    let without = |name: &[u8]| ordinary(PRIVATE).into_iter().filter(|(own, _)| own != name).collect::<Fields>();
+    let set = |name: &[u8], value: &[u8]| {
+        let change = |(own, old): (Vec<u8>, Vec<u8>)| if own == name { (own, value.to_vec()) } else { (own, old) };
+        ordinary(PRIVATE).into_iter().map(change).collect::<Fields>()
+    };
+    let mut requests = vec![];
+    // A byte of every kind where the path begins, where the host ends, and at the end.
+    for byte in (0..=0x20).chain([b'"', b'#', b'<', b'>', b'\\', b'^', b'`', b'{', b'|', b'}', 0x7f, 0x80, 0xc0, 0xff]) {
+        // A fragment is dropped by the parser, which leaves the home page.
+        if byte != b'#' {
+            requests.push(ordinary(&[&[byte], PRIVATE].concat()));
+        }
+        requests.push(ordinary(&[b"/corp.example.com", &[byte][..], b"/lib/@v/list"].concat()));
+        requests.push(ordinary(&[PRIVATE, &[byte]].concat()));
+    }
+    for path in [
+        &b""[..],
+        b"*",
+        b"corp.example.com/lib/@v/list",
+        b"//corp.example.com/lib/@v/list",
+        b"https://example.net/corp.example.com/lib/@v/list",
+    ] {
+        requests.push(ordinary(path));
+    }
+    for missing in [&b":method"[..], b":scheme", b":authority", b":path"] {
+        requests.push(without(missing));
+    }
+    for other in [
+        &b"corp.example.com"[..],
+        b"example.net",
+        b"",
+        b"a:b:c",
+        b"user:pass@example.net",
+        b"example.net/x",
+        b"ex ample",
+        b"\0",
+        b"[::1",
+        b"\xff",
+    ] {
+        requests.push(set(b":authority", other));
+        requests.push(with(PRIVATE, b"host", other));
+        requests.push(set(b":scheme", other));
+        requests.push(set(b":method", other));
+    }
+    for scheme in [&b"http"[..], b"ftp", b"HTTPS", b"file"] {
+        requests.push(set(b":scheme", scheme));
+    }
+    // Twice, both ways round; pseudo-headers after others; unknown ones; what HTTP/2 forbids.
+    requests.push(with(PRIVATE, b":path", PUBLIC));
+    requests.push(with(PUBLIC, b":path", PRIVATE));
+    requests.push(with(PUBLIC, b"", b"x"));
+    for (name, value) in [
+        (&b":method"[..], &b"HEAD"[..]),
+        (b":scheme", b"http"),
+        (b":authority", b"example.net"),
+        (b":protocol", b"websocket"),
+        (b":status", b"200"),
+        (b":unknown", b"x"),
+        (b"x-original-url", PUBLIC),
+        (b"x-rewrite-url", PUBLIC),
+        (b"x-forwarded-prefix", b"/example.net"),
+        (b"transfer-encoding", b"chunked"),
+        (b"connection", b"close"),
+        (b"upgrade", b"h2c"),
+        (b"te", b"gzip"),
+        (b"content-length", b"5"),
+        (b"content-length", b"-1"),
+        (b"X-Upper", b"x"),
+        (b"x y", b"z"),
+        (b"x\r\n:path", PUBLIC),
+        (b"x", b"y\r\n:path: /example.net/alpha/@v/list"),
+        (b"x", b"y\0"),
+    ] {
+        requests.push(with(PRIVATE, name, value));
+    }
+    let mut late = ordinary(PRIVATE);
+    late.insert(0, (b"x".to_vec(), b"y".to_vec()));
+    requests.push(late);
+    requests.push(fields("CONNECT", "corp.example.com:443", PRIVATE));
+    let mut client = RawH2::of(&gateway);
+    // Alone, each: some end their connection.
+    let wrong: Vec<String> = requests
+        .iter()
+        .map(|request| (request, client.ask(request)))
+        .filter(|(_, outcome)| !outcome.is_refusal())
+        .map(|(request, outcome)| {
+            let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
+            let fields: Vec<String> = request.iter().map(|(name, value)| format!("{}: {}", text(name), text(value))).collect();
+            format!("{}: {outcome:?}", fields.join(", "))
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(upstream.seen().is_empty(), "{:?}", upstream.seen());
+    // A forwarded path or host is no path or host; and the road is open otherwise.
+    for (name, value) in [(&b"x-original-url"[..], PRIVATE), (b"x-forwarded-host", b"corp.example.com"), (b"host", authority.as_bytes())] {
+        assert_eq!(client.ask(&with(PUBLIC, name, value)), Outcome::Status(200), "{}", name.escape_ascii());
+    }
     assert_eq!(upstream.count("/example.net/alpha/@v/list"), 1);
 }
 

@@ -1,8 +1,9 @@
 //! The HTTP server's limits in size, time and number, and its shutdown.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use modgate::http::{Drained, End, ListenerKind};
+use modgate::http::{Bounds, Drained, End, ListenerKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -174,6 +175,33 @@ async fn a_connection_above_the_cap_waits_its_turn() {
     assert!(read_to_end(&mut first).await.ends_with("through the gate\n"));
     assert_eq!(running.next_ended().await.path, "/gate");
     assert!(read_to_end(&mut second).await.ends_with("hello\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_limits_hold_from_the_next_connection_on() {
+    const GATE: &[u8] = b"GET /gate HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    let one = modgate::config::Limits { connections: 1, ..limits() };
+    let running = start_with(one.clone(), PATIENCE).await;
+    let bound = |limits| Bounds { limits: Arc::new(limits), drain: PATIENCE };
+    let mut first = running.connect().await;
+    first.write_all(GATE).await.unwrap();
+    within(running.entered.notified()).await;
+    let mut second = running.connect().await;
+    second.write_all(GATE).await.unwrap();
+    running.bounds.send_replace(bound(modgate::config::Limits { connections: 2, header: 1024, ..limits() }));
+    // Beside the first: there is room for two now.
+    within(running.entered.notified()).await;
+
+    running.bounds.send_replace(bound(one));
+    let mut third = running.connect().await;
+    let long = format!("GET / HTTP/1.1\r\nHost: h\r\nX: {}\r\nConnection: close\r\n\r\n", "x".repeat(2000));
+    third.write_all(long.as_bytes()).await.unwrap();
+    for old in [&mut first, &mut second] {
+        running.gate.notify_one();
+        assert!(read_to_end(old).await.ends_with("through the gate\n"));
+    }
+    // It was let in after the second change, and has the head's limit of then.
+    assert!(read_to_end(&mut third).await.ends_with("hello\n"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use modgate::cache::Body;
 use modgate::config::Limits;
-use modgate::http::{BodyError, Drained, Head, Reply, RequestBody, Server, Service, Summary, local_ca};
+use modgate::http::{BodyError, Bounds, Drained, Head, Reply, RequestBody, Server, Service, Summary, local_ca};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -40,7 +40,7 @@ fn stream(len: Option<u64>, pieces: Vec<io::Result<Bytes>>) -> Body {
 fn file(len: usize, promised: u64) -> Body {
     let file = tempfile::tempfile().unwrap();
     std::os::unix::fs::FileExt::write_all_at(&file, &vec![b'f'; len], 0).unwrap();
-    Body::File { file: Arc::new(file), from: 0, len: promised }
+    Body::File { file: Arc::new(file).into(), from: 0, len: promised }
 }
 
 fn broken() -> io::Result<Bytes> {
@@ -113,6 +113,7 @@ pub(crate) struct Running {
     pub(crate) gate: Arc<Notify>,
     pub(crate) ended: mpsc::UnboundedReceiver<Summary<String>>,
     pub(crate) stop: watch::Sender<bool>,
+    pub(crate) bounds: watch::Sender<Bounds>,
     pub(crate) server: JoinHandle<Drained>,
     pub(crate) dir: TempDir,
 }
@@ -125,6 +126,7 @@ pub(crate) fn limits() -> Limits {
         idle: Duration::from_millis(1500),
         stall: Duration::from_millis(1000),
         connections: 100,
+        queue: Duration::from_secs(1),
     }
 }
 
@@ -142,8 +144,8 @@ pub(crate) async fn start_with(limits: Limits, drain: Duration) -> Running {
         plain: vec![any],
         tls: vec![any],
         certificates: Some(local.certificates()),
-        admin: None,
         admin_socket: Some(socket.clone()),
+        ..Server::default()
     };
     let bound = server.bind(&limits).unwrap();
     let (plain, tls) = (bound.addresses().plain[0], bound.addresses().tls[0]);
@@ -151,9 +153,10 @@ pub(crate) async fn start_with(limits: Limits, drain: Duration) -> Running {
     let (entered, gate) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let toy = Arc::new(Toy { ended: ended_tx, entered: entered.clone(), gate: gate.clone() });
     let (stop, stopped) = watch::channel(false);
-    let server = tokio::spawn(bound.run(toy, stopped, drain));
+    let (bounds, bounds_seen) = watch::channel(Bounds { limits: Arc::new(limits), drain });
+    let server = tokio::spawn(bound.run(toy, stopped, bounds_seen));
     let ca = local_ca::ca_file(&tls_folder).to_str().unwrap().to_owned();
-    Running { plain, tls, socket, ca, entered, gate, ended, stop, server, dir }
+    Running { plain, tls, socket, ca, entered, gate, ended, stop, server, bounds, dir }
 }
 
 impl Running {

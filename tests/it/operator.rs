@@ -105,6 +105,10 @@ fn tokens_are_made_listed_and_revoked_at_once() {
     let list = gateway.cli(&["token", "list"]).ok().to_owned();
     assert!(!list.contains(&token), "the secret is shown once");
     let line = list.lines().find(|line| line.contains("\tci\t")).expect("the token").to_owned();
+    let [_, _, scopes, owners, created, ends] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("{line}") };
+    assert_eq!((scopes, owners), ("publish", "default"));
+    assert!(created.starts_with("created 20") && ends.starts_with("expires 20"), "{line}");
+    assert!(list.contains("\tno end\n"), "{list}");
     let authorization = format!("Bearer {token}");
     let head = || gateway.ask("HEAD", "/", &[("Authorization", &authorization)]).status;
     assert_eq!(head(), 200);
@@ -165,7 +169,7 @@ fn secrets_and_queries_stay_out_of_the_log_and_each_request_is_one_line() {
     let says = |message: &str, with: &str| log.lines().any(|line| line.contains(message) && line.contains(with));
     assert!(
         says("\"serving\"", "data_dir")
-            && says("\"published\"", "claimed.example.com/lib")
+            && says("\"audit\"", "claimed.example.com/lib")
             && says("\"refusal\"", "exists with the same content"),
         "{log}"
     );
@@ -185,12 +189,14 @@ fn a_publish_that_its_owner_names_literally_is_in_the_log_however_quiet_that_is(
     let gateway = Gateway::builder().upstream(&upstream).config(settings).config("[log]\nlevel = \"error\"\nformat = \"json\"\n").start();
     gateway.publish(&module("corp.example.com/lib")).is(201);
     gateway.publish(&module("example.net/alpha")).is(201);
-    let log = gateway.log_with(&["\"audit\""]);
-    let lines: Vec<&str> = log.lines().filter(|line| line.contains("\"audit\"")).collect();
-    assert_eq!(lines.len(), 1, "{log}");
-    let line: serde_json::Value = serde_json::from_str(lines[0]).expect("JSON");
-    let event: serde_json::Value = serde_json::from_str(line["event"].as_str().expect("an event")).expect("JSON");
-    assert_eq!((event["path"].as_str(), event["owner"].as_str()), (Some("example.net/alpha"), Some("default")), "{line}");
+    let log = gateway.log_with(&["\"audit\"", "example.net/alpha"]);
+    let events = log.lines().filter(|line| line.contains("\"audit\"")).map(|line| {
+        let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        serde_json::from_str::<serde_json::Value>(line["event"].as_str().expect("an event")).expect("JSON")
+    });
+    let shadowing: Vec<_> = events.filter(|event| event["event"] == "shadowing").collect();
+    assert_eq!(shadowing.len(), 1, "{log}");
+    assert_eq!((shadowing[0]["path"].as_str(), shadowing[0]["owner"].as_str()), (Some("example.net/alpha"), Some("default")));
 }
 
 #[test]

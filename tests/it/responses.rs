@@ -178,7 +178,7 @@ fn an_absence_that_is_remembered_is_a_hit() {
 #[test]
 fn a_failing_upstream_is_502_a_stalling_one_504_and_what_was_had_is_stale() {
     let upstream = Upstream::start();
-    let short = "[upstream]\nstall_timeout = \"1s\"\n[cache]\nfresh = \"0s\"\n";
+    let short = "[upstream]\nstall_timeout = \"1s\"\n[cache]\nfresh = \"0s\"\nstale = \"0s\"\n";
     let gateway = Gateway::builder().upstream(&upstream).config(short).start();
     let (had, new) = ("/example.net/alpha/@v/list", "/example.net/beta/@v/v1.0.0.mod");
     let first = get_and_head(&gateway, had, 200, TEXT, MISS);
@@ -191,6 +191,11 @@ fn a_failing_upstream_is_502_a_stalling_one_504_and_what_was_had_is_stale() {
     assert_eq!((reply.status, reply.header("content-type")), (504, Some(TEXT)), "{}", reply.body_text());
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     upstream.alive();
+    // Five failures in a row: it is left alone for about a second.
+    while ask(&gateway, "GET", had).header("cache-status") == STALE {
+        assert!(began.elapsed() < crate::support::http::PATIENCE, "it is not asked again");
+        std::thread::sleep(Duration::from_millis(10));
+    }
     get_and_head(&gateway, new, 200, TEXT, MISS);
 }
 

@@ -6,14 +6,15 @@ use std::sync::Arc;
 
 use modgate::module::{H1, ModulePath, OwnerName, Version};
 use modgate::store::{
-    BlobId, DataDir, Delete, Embedded, Ledger, NewVersion, Pin, Publish, Release, Rev, Scope, Seal, StoreError, Stores, TokenHash,
-    TokenRecord, VersionRecord,
+    BlobId, DataDir, Delete, Embedded, Ledger, MakePublic, NewVersion, Pin, Publish, Release, Rev, Scope, Seal, StoreError, Stores,
+    TokenHash, TokenRecord, VersionRecord,
 };
 use sha2::{Digest as _, Sha256};
 
 mod blobs;
 mod claims;
 mod ledger;
+mod moves;
 
 /// Somewhere that stores can be opened, closed and opened again.
 trait Place {
@@ -87,6 +88,7 @@ pub(super) fn module(by: &str, module: &str, v: &str, content: &str) -> NewVersi
         shadows: false,
         claim: None,
         needs_claim: false,
+        max_bytes: None,
     }
 }
 
@@ -300,8 +302,8 @@ fn a_seal_outlives_the_version_the_tombstone_and_its_release() {
         plain(&stores, "alice", name, "v1.0.0", "one").await;
         let held = record(&stores, name, "v1.0.0").await.unwrap();
         assert_eq!(stores.records.sealed(&path(name), &version("v1.0.0")).await.unwrap(), None);
-        for _ in 0..2 {
-            assert_eq!(stores.records.seal(&held).await.unwrap(), Seal::Sealed);
+        for first in [true, false] {
+            assert_eq!(stores.records.seal(&held).await.unwrap(), Seal::Sealed { first });
         }
         delete(&stores, "alice", name, "v1.0.0").await;
         assert_eq!(stores.records.seal(&held).await.unwrap(), Seal::Gone);
@@ -321,7 +323,7 @@ fn a_seal_outlives_the_version_the_tombstone_and_its_release() {
         }
         assert!(matches!(plain(&stores, "bob", name, "v1.0.0", "one").await, Publish::Created { .. }));
         let again = record(&stores, name, "v1.0.0").await.unwrap();
-        assert_eq!(stores.records.seal(&again).await.unwrap(), Seal::Sealed);
+        assert_eq!(stores.records.seal(&again).await.unwrap(), Seal::Sealed { first: false });
     });
 }
 

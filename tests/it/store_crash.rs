@@ -10,7 +10,9 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use modgate::durable::{Disk, Faults, Step};
-use modgate::store::{DataDir, Delete, Embedded, FindingKind, HealReport, NewVersion, Publish, Release, StoreError, Stores};
+use modgate::store::{
+    DataDir, Delete, Embedded, FindingKind, HealReport, MovePath, Moved, NewVersion, Publish, Release, StoreError, Stores,
+};
 
 use super::store_contract::{delete, id_of, module, owner, path, publish, put, record, token, version};
 
@@ -21,7 +23,7 @@ type Outcome = Result<(), StoreError>;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What is done, step by step; each can be done again if it failed.
-pub(super) const SCRIPT: usize = 14;
+pub(super) const SCRIPT: usize = 15;
 
 pub(super) async fn act(stores: &Stores, step: usize) -> Outcome {
     let claiming = |name: &str, v: &str| NewVersion { claim: Some("corp.example.com".to_owned()), ..module("alice", name, v, "one") };
@@ -44,7 +46,11 @@ pub(super) async fn act(stores: &Stores, step: usize) -> Outcome {
         10 => records.known_put(&path("example.com/Known")).await,
         11 => records.release_host("corp.example.com", "admin").await.map(drop),
         12 => records.token_revoke("first").await.map(drop),
-        _ => records.delete(&owner("alice"), &path(other), &version("v0.1.0-pre"), "alice").await.map(drop),
+        13 => {
+            let ask = MovePath { path: path(other), to: owner("bob"), needs_claim: false, max_bytes: None, by: "admin".to_owned() };
+            records.move_path(ask).await.map(drop)
+        }
+        _ => records.delete(&owner("bob"), &path(other), &version("v0.1.0-pre"), "bob").await.map(drop),
     }
 }
 
@@ -366,6 +372,45 @@ fn what_is_asked_at_once_is_decided_one_after_the_other() {
         assert_eq!((held.owner.as_str(), held.zip), ("bob", id_of(format!("zip of {name} two").as_bytes())));
         let said = dump(&stores).await;
         drop((pins, stores));
+        assert_eq!(dump(&reopen(dir.path())).await, said);
+    });
+}
+
+#[test]
+fn a_move_is_decided_after_what_came_before_it_and_before_what_comes_after() {
+    runtime().block_on(async {
+        let (dir, gate) = (memory_dir(), Arc::new(Gate::default()));
+        let (stores, _) = open(dir.path(), Disk::with_faults(gate.clone())).unwrap();
+        for step in 0..=3 {
+            act(&stores, step).await.unwrap();
+        }
+        let (lib, other) = (path("corp.example.com/lib"), path("corp.example.com/Other/x"));
+        let to_bob = |path: &modgate::module::ModulePath, needs_claim| MovePath {
+            path: path.clone(),
+            to: owner("bob"),
+            needs_claim,
+            max_bytes: None,
+            by: "admin".to_owned(),
+        };
+        let (alice, v1) = (owner("alice"), version("v1.0.0"));
+        gate.close(&stores).await;
+        let records = &stores.records;
+        let all = async {
+            tokio::join!(
+                biased;
+                records.move_path(to_bob(&lib, true)),
+                records.delete(&alice, &lib, &v1, "alice"),
+                records.release_host("corp.example.com", "admin"),
+                records.move_path(to_bob(&other, true)),
+            )
+        };
+        let (answers, ()) = tokio::join!(biased; all, async { gate.open() });
+        assert!(matches!(answers.0.unwrap(), Moved::Moved { .. }));
+        assert_eq!(answers.1.unwrap(), Delete::Absent, "it is bob's by then");
+        assert!(matches!(answers.2.unwrap(), Release::Released(_)));
+        assert_eq!(answers.3.unwrap(), Moved::NotClaimed);
+        let said = dump(&stores).await;
+        drop(stores);
         assert_eq!(dump(&reopen(dir.path())).await, said);
     });
 }

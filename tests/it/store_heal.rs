@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use modgate::durable::{Disk, Faults, Step};
-use modgate::store::{DataDir, FindingKind, HealReport, Ledger, NewVersion, OpenError, Publish, StoreError, Stores};
+use modgate::store::{DataDir, FindingKind, HealReport, Ledger, MovePath, NewVersion, OpenError, Publish, StoreError, Stores};
 
 use super::store_contract::{delete, module, owner, path, plain, publish, put, record, token, version};
 use super::store_crash::{SCRIPT, act, dump, memory_dir, open, runtime};
@@ -76,7 +76,7 @@ async fn random(stores: &Stores, what: u32) -> Result<(), StoreError> {
     let (by, name, v, content) =
         (pick(9, &["alice", "bob"]), pick(18, &names), pick(72, &["v1.0.0", "v1.1.0"]), pick(144, &["one", "two"]));
     let records = &stores.records;
-    match what % 9 {
+    match what % 10 {
         0..=2 => {
             let host = name.split('/').next().map(str::to_owned);
             let new = NewVersion { claim: host, shadows: what.is_multiple_of(3), ..module(by, name, v, content) };
@@ -89,6 +89,10 @@ async fn random(stores: &Stores, what: u32) -> Result<(), StoreError> {
         },
         6 => records.release_path(&path(name), by).await.map(drop),
         7 => records.release_host("corp.example.com", by).await.map(drop),
+        8 => {
+            let ask = MovePath { path: path(name), to: owner(by), needs_claim: what & 512 == 0, max_bytes: None, by: by.to_owned() };
+            records.move_path(ask).await.map(drop)
+        }
         _ if what & 512 == 0 => records.token_put(token(by, u8::try_from(what % 250).unwrap())).await.map(drop),
         _ => records.token_revoke(by).await.map(drop),
     }
@@ -125,6 +129,7 @@ fn random_histories_come_back_the_same_from_the_records_alone() {
 async fn say(stores: &Stores) -> String {
     let index = stores.records.hosted_index().await.unwrap();
     let mut said = format!("{:?} {:?} {:?} {:?}\n", index.hosted, index.tombstones, index.claims, index.released);
+    said += &format!("{:?} {:?}\n", index.sizes, index.holdings);
     for name in ["corp.example.com/a", "corp.example.com/a/b", "corp.example.com/A", "example.org/x"] {
         said += &format!("{:?}\n", stores.records.module(&path(name)).await.unwrap());
         for v in ["v1.0.0", "v1.1.0"] {
@@ -168,10 +173,47 @@ fn a_damaged_journal_stops_the_start_naming_file_and_line() {
             // The last one too: it is no torn line, the index had it.
             assert!(text.contains(&format!("records/changes.journal:{}: ", at + 1)), "{text}");
         }
-        fs::write(journal(dir.path()), good.replacen("\"format\":1", "\"format\":2", 1)).unwrap();
-        assert!(refused(dir.path()).to_string().contains("format 2 is a newer modgate's"));
+        fs::write(journal(dir.path()), good.replacen("\"format\":2", "\"format\":3", 1)).unwrap();
+        assert!(refused(dir.path()).to_string().contains("format 3 is a newer modgate's"));
         fs::write(journal(dir.path()), &good).unwrap();
         assert!(start(dir.path()).1.is_clean());
+    });
+}
+
+#[test]
+fn what_a_program_of_the_format_before_wrote_is_read() {
+    fn rewrite(dir: &Path) {
+        for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+            if entry.file_type().unwrap().is_dir() {
+                rewrite(&entry.path());
+            } else {
+                let text = fs::read_to_string(entry.path()).unwrap();
+                assert!(text.contains("\"format\":2"), "{text}");
+                fs::write(entry.path(), text.replace("\"format\":2", "\"format\":1")).unwrap();
+            }
+        }
+    }
+    runtime().block_on(async {
+        // All but the move, which that program could not do.
+        let (dir, said) = after(13).await;
+        rewrite(&dir.path().join("records"));
+        let (stores, report) = start(dir.path());
+        assert_eq!(report.findings, []);
+        assert_eq!(dump(&stores).await, said);
+        act(&stores, 13).await.unwrap();
+        assert_eq!(stores.verify.verify().await.unwrap().findings, []);
+    });
+}
+
+#[test]
+fn a_last_line_that_a_newer_program_wrote_is_no_torn_one() {
+    runtime().block_on(async {
+        let (dir, _) = after(RICH).await;
+        let good = fs::read_to_string(journal(dir.path())).unwrap();
+        fs::write(journal(dir.path()), good.clone() + "{\"format\":3,\"changes\":[{\"rev\":99,\"unix\":1,\"op\":\"later\"}]}\n").unwrap();
+        assert!(refused(dir.path()).to_string().contains("format 3 is a newer modgate's"));
+        fs::write(journal(dir.path()), good).unwrap();
+        start(dir.path());
     });
 }
 
@@ -185,7 +227,7 @@ fn a_damaged_record_stops_the_start_naming_the_file() {
             String::new(),
             good[..good.len() / 2].to_owned(),
             good.replace("v0.1.0-pre", "v0.1.0-other"),
-            good.replace("\"format\":1", "\"format\":2"),
+            good.replace("\"format\":2", "\"format\":3"),
             good.replace("\"alice\"", "\"../alice\""),
         ] {
             fs::write(&file, bad).unwrap();
@@ -193,7 +235,7 @@ fn a_damaged_record_stops_the_start_naming_the_file() {
             assert!(text.contains("records/corp.example.com/!other/x/@v/v0.1.0-pre.json: "), "{text}");
         }
         // Fields of later programs are no damage.
-        fs::write(&file, good.replace("\"format\":1", "\"format\":1,\"later\":true")).unwrap();
+        fs::write(&file, good.replace("\"format\":2", "\"format\":2,\"later\":true")).unwrap();
         assert_eq!(start(dir.path()).1.findings, []);
         let twin = file.with_file_name("v0.2.0.json");
         fs::write(&twin, good.replace("v0.1.0-pre", "v0.2.0").replace("\"owner\":\"alice\"", "\"owner\":\"bob\"")).unwrap();

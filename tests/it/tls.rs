@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use modgate::http::tls::{Certificates, TlsError};
+use modgate::http::keeper::Prepared;
+use modgate::http::tls::TlsError;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -25,14 +26,14 @@ fn pair(dir: &Path, name: &str, until: i32) -> (PathBuf, PathBuf) {
 }
 
 fn error(cert: &Path, key: &Path) -> TlsError {
-    Certificates::from_files(cert, key).expect_err("they must not do")
+    Prepared::from_files(cert, key).expect_err("they must not do")
 }
 
 #[test]
 fn files_that_do_not_do_are_named_with_what_is_wrong() {
     let dir = tempfile::tempdir().unwrap();
     let (cert, key) = pair(dir.path(), "good", 2200);
-    assert!(Certificates::from_files(&cert, &key).is_ok());
+    assert!(Prepared::from_files(&cert, &key).is_ok());
     let (other_cert, other_key) = pair(dir.path(), "other", 2200);
     let (old_cert, old_key) = pair(dir.path(), "old", 2021);
     let none = dir.path().join("none.pem");

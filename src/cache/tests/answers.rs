@@ -55,24 +55,6 @@ async fn the_download_folder_is_a_file_goproxy() {
 }
 
 #[tokio::test]
-async fn what_changes_is_asked_again_when_it_is_not_fresh_any_more() {
-    let world = World::new().await;
-    for ask in stock(&world.fake) {
-        world.get(&ask).await.unwrap();
-    }
-    world.fake.set(&target("@v/list"), Act::ok("text/plain", "v1.0.0\nv1.1.0\n"));
-    world.pass(FRESH - Duration::from_secs(1));
-    assert_eq!(world.get(&list()).await.unwrap(), (CacheStatus::Hit, b"v1.0.0\n".to_vec()));
-    world.pass(Duration::from_secs(1));
-    assert_eq!(world.get(&list()).await.unwrap(), (CacheStatus::Miss, b"v1.0.0\nv1.1.0\n".to_vec()));
-    assert_eq!(world.get(&list()).await.unwrap().0, CacheStatus::Hit);
-    assert_eq!(world.fake.count(&target("@v/list")), 2);
-    // A clock that went back makes nothing fresh for ever.
-    *world.now.lock().unwrap() -= FRESH * 2;
-    assert_eq!(world.get(&list()).await.unwrap().0, CacheStatus::Miss);
-}
-
-#[tokio::test]
 async fn an_absence_is_kept_with_its_text_for_a_while_and_stale_while_upstream_fails() {
     let mut world = World::new().await;
     let text = "not found: example.com/m@v1.0.0: unknown revision\n";
@@ -140,6 +122,71 @@ async fn a_malformed_answer_is_a_failure_and_not_kept() {
 }
 
 #[tokio::test]
+async fn what_is_judged_in_memory_may_be_as_long_as_its_limit_and_no_longer() {
+    let world = World::new().await;
+    let info = |len: usize| {
+        let info = r#"{"Version":"v1.0.0"}"#.to_owned();
+        info.clone() + &" ".repeat(len - info.len())
+    };
+    let line = format!("v1.0.0-{}\n", "x".repeat(8000));
+    let lines = |len: usize| line.repeat(len / line.len()) + &"\n".repeat(len % line.len());
+    let module = |len: usize| "/".repeat(len);
+    type Body<'a> = &'a dyn Fn(usize) -> String;
+    let cases: [(ModuleAsk, &str, usize, Body<'_>); 5] = [
+        (ModuleAsk::Latest, "@latest", 64 << 10, &info),
+        (ModuleAsk::Info(version("v1.0.0")), "@v/v1.0.0.info", 64 << 10, &info),
+        (ModuleAsk::Query("main".into()), "@v/main.info", 64 << 10, &info),
+        (list(), "@v/list", 16 << 20, &lines),
+        (ModuleAsk::Mod(version("v1.0.0")), "@v/v1.0.0.mod", 16 << 20, &module),
+    ];
+    for (ask, at, max, body) in cases {
+        for chunked in [false, true] {
+            let act = |len: usize| match chunked {
+                true => Act::Raw([b"HTTP/1.0 200 OK\r\n\r\n", body(len).as_bytes()].concat()),
+                false => Act::ok("text/plain", body(len)),
+            };
+            world.fake.set(&target(at), act(max + 1));
+            let asker = Asker { anew: true, ..TEST };
+            let asked = world.cache.resolve(&"example.com/m".parse().unwrap(), &ask, asker).await;
+            assert!(matches!(asked, Err(CacheError::Upstream(_))), "{at} {chunked}");
+            assert_eq!(world.cache.usage().entries, 0, "{at} {chunked}");
+            for len in [max, max - 1] {
+                world.fake.set(&target(at), act(len));
+                let asked = world.cache.resolve(&"example.com/m".parse().unwrap(), &ask, asker).await.unwrap();
+                assert_eq!(read_or_panic_at_once(asked).await.unwrap().0, CacheStatus::Miss, "{at} {chunked} {len}");
+                world.purge(&ask);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_html_is_no_answer_whatever_it_calls_itself() {
+    let world = World::new().await;
+    let page = "\n<!DOCTYPE html>\n<html><body>sign in to this network</body></html>\n";
+    for (ask, at) in
+        stock(&world.fake).iter().zip(["@v/list", "@latest", "@v/v1.0.0.info", "@v/main.info", "@v/v1.0.0.mod", "@v/v1.0.0.zip"])
+    {
+        for kind in ["text/html", "application/xhtml+xml; charset=utf-8", "text/plain", "application/json"] {
+            world.fake.set(&target(at), Act::ok(kind, page));
+            assert!(matches!(world.ask(ask).await, Err(CacheError::Upstream(_))), "{at} {kind}");
+        }
+    }
+    assert_eq!((world.cache.usage().entries, world.disk_bytes()), (0, 0));
+}
+
+#[tokio::test]
+async fn bad_lines_of_a_list_are_dropped_and_good_ones_stay_as_they_are() {
+    let world = World::new().await;
+    let lines = "v1.0.0\nv1.1\nlatest\n\u{0}\nv1.2.0 2024-01-02T03:04:05Z\nv1.3.0 yesterday\n  v2.0.0+incompatible  \r\nv0.0.0-20240102030405-0123456789ab\n<b>v9.0.0</b>\n";
+    world.fake.set(&target("@v/list"), Act::ok("text/plain", lines));
+    let kept = "v1.0.0\nv1.2.0 2024-01-02T03:04:05Z\nv1.3.0\nv2.0.0+incompatible\nv0.0.0-20240102030405-0123456789ab\n";
+    for status in [CacheStatus::Miss, CacheStatus::Hit] {
+        assert_eq!(world.get(&list()).await.unwrap(), (status, kept.as_bytes().to_vec()));
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_version_is_absent_without_a_request() {
     let world = World::new().await;
     for ask in [ModuleAsk::NoVersion("main".into()), ModuleAsk::Alias(crate::protocol::Ext::Zip), ModuleAsk::Query("a/../b".into())] {
@@ -155,10 +202,13 @@ async fn a_private_path_is_denied_and_nothing_goes_out_even_when_something_stale
     world.get(&list()).await.unwrap();
     world.records.host("example.com/m", "owner");
     let seen = world.fake.seen().len();
+    // Neither in the background, nor where it is asked first.
     world.pass(FRESH);
+    assert_eq!(world.get(&list()).await.unwrap().0, CacheStatus::Stale);
+    world.pass(STALE);
     assert!(matches!(world.ask(&list()).await, Err(CacheError::Denied(_))));
     let corp = "corp.example.com/x".parse().unwrap();
-    assert!(matches!(world.cache.resolve(&corp, &list(), "test").await, Err(CacheError::Denied(_))));
+    assert!(matches!(world.cache.resolve(&corp, &list(), TEST).await, Err(CacheError::Denied(_))));
     assert_eq!(world.fake.seen().len(), seen);
 }
 
@@ -168,7 +218,7 @@ async fn a_path_that_turns_private_during_a_redirect_goes_no_further() {
     let gate = Arc::new(tokio::sync::Semaphore::new(0));
     world.fake.set(&target("@v/list"), Act::Gate(gate.clone(), Box::new(Act::redirect("/elsewhere"))));
     let cache = world.cache.clone();
-    let asked = tokio::spawn(async move { cache.resolve(&"example.com/m".parse().unwrap(), &list(), "test").await });
+    let asked = tokio::spawn(async move { cache.resolve(&"example.com/m".parse().unwrap(), &list(), TEST).await });
     while world.fake.seen().is_empty() {
         tokio::task::yield_now().await;
     }
@@ -221,6 +271,7 @@ async fn answers_carry_their_type_and_a_tag_that_outlives_a_restart() {
 
 #[test]
 fn cache_status_is_that_of_rfc_9211() {
-    let all = [CacheStatus::Hit, CacheStatus::Miss, CacheStatus::Stale, CacheStatus::Bypass].map(|s| s.to_string());
-    assert_eq!(all, ["modgate; hit", "modgate; fwd=miss", "modgate; fwd=stale", "modgate; fwd=bypass"]);
+    let all = [CacheStatus::Hit, CacheStatus::Miss, CacheStatus::Stale, CacheStatus::Offline, CacheStatus::Bypass];
+    let texts = ["modgate; hit", "modgate; fwd=miss", "modgate; fwd=stale", "modgate; fwd=stale; detail=offline", "modgate; fwd=bypass"];
+    assert_eq!(all.map(|status| status.to_string()), texts);
 }

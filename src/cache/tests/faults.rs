@@ -32,7 +32,7 @@ async fn a_disk_that_fills_up_in_the_middle_passes_the_rest_through() {
     let (first, second) = body.split_at(900_000);
     world.fake.set(&target("@v/v1.0.0.zip"), Act::Halves([head.as_bytes(), first].concat(), gate.clone(), second.to_vec()));
     let cache = world.cache.clone();
-    let asked = tokio::spawn(async move { cache.resolve(&"example.com/m".parse().unwrap(), &zip("v1.0.0"), "test").await });
+    let asked = tokio::spawn(async move { cache.resolve(&"example.com/m".parse().unwrap(), &zip("v1.0.0"), TEST).await });
     while world.disk_bytes() < 500_000 {
         tokio::task::yield_now().await;
     }
@@ -51,7 +51,7 @@ async fn a_refresh_that_cannot_be_written_leaves_the_old_answer() {
     world.get(&list()).await.unwrap();
     for step in [Step::Create, Step::Write, Step::SyncFile, Step::Rename] {
         world.fail(step, "");
-        world.pass(FRESH);
+        world.pass(STALE);
         assert_eq!(world.get(&list()).await.unwrap().0, CacheStatus::Bypass);
         world.fake.set(&target("@v/list"), Act::status(500, "text/plain", ""));
         assert_eq!(world.get(&list()).await.unwrap().0, CacheStatus::Stale, "{step:?}");
@@ -147,7 +147,7 @@ async fn a_start_sweeps_what_no_cache_wrote_and_what_a_crash_left() {
     std::fs::create_dir_all(world.file("download/example.com/empty/@v")).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", world.file("download/example.com/m/@v/v1.2.0.mod")).unwrap();
     let config = world.fake.config();
-    world.restart(&config, ROOMY);
+    world.restart_after_kill(&config, ROOMY);
     assert_eq!(world.cache.usage().entries, entries);
     assert_eq!(world.cache.usage().bytes, world.disk_bytes());
     assert!(!world.file("download/example.com/empty").exists());

@@ -1,14 +1,9 @@
 //! One transfer, however many ask and whoever leaves.
 
 use super::*;
+use crate::config::Hop;
 
 use tokio::sync::Semaphore;
-
-async fn until(condition: impl Fn() -> bool) {
-    while !condition() {
-        tokio::task::yield_now().await;
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fifty_who_ask_at_once_make_one_request() {
@@ -25,7 +20,7 @@ async fn fifty_who_ask_at_once_make_one_request() {
         let asked: Vec<_> = (0..50)
             .map(|_| {
                 let (cache, ask) = (world.cache.clone(), ask.clone());
-                tokio::spawn(async move { cache.resolve(&"example.com/m".parse().unwrap(), &ask, "test").await })
+                tokio::spawn(async move { cache.resolve(&"example.com/m".parse().unwrap(), &ask, TEST).await })
             })
             .collect();
         until(|| world.fake.count(&target(at)) == 1).await;
@@ -48,7 +43,7 @@ async fn a_fill_goes_on_when_everyone_has_left() {
     let (first, second) = body.split_at(500);
     world.fake.set(&target("@v/v1.0.0.zip"), Act::Halves([head.as_bytes(), first].concat(), gate.clone(), second.to_vec()));
     let cache = world.cache.clone();
-    let asked = tokio::spawn(async move { cache.resolve(&"example.com/m".parse().unwrap(), &zip("v1.0.0"), "test").await });
+    let asked = tokio::spawn(async move { cache.resolve(&"example.com/m".parse().unwrap(), &zip("v1.0.0"), TEST).await });
     until(|| world.fake.count(&target("@v/v1.0.0.zip")) == 1).await;
     asked.abort();
     assert!(asked.await.unwrap_err().is_cancelled());
@@ -56,6 +51,24 @@ async fn a_fill_goes_on_when_everyone_has_left() {
     until(|| world.cache.usage().entries == 1).await;
     assert_eq!(world.get(&zip("v1.0.0")).await.unwrap(), (CacheStatus::Hit, body));
     assert_eq!(world.fake.count(&target("@v/v1.0.0.zip")), 1);
+}
+
+#[tokio::test]
+async fn a_fill_that_is_abandoned_leaves_nothing_and_lets_go_of_the_directory() {
+    let world = World::new().await;
+    stock(&world.fake);
+    let body = zip_of("v1.0.0", 1000);
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+    let never = Arc::new(Semaphore::new(0));
+    let (first, second) = body.split_at(500);
+    world.fake.set(&target("@v/v1.0.0.zip"), Act::Halves([head.as_bytes(), first].concat(), never, second.to_vec()));
+    let held = Arc::strong_count(&world.data);
+    let cache = world.cache.clone();
+    let asked = tokio::spawn(async move { cache.resolve(&"example.com/m".parse().unwrap(), &zip("v1.0.0"), TEST).await });
+    until(|| world.disk_bytes() > 0 || !kept_files(world.dir.path()).is_empty()).await;
+    world.cache.abandon_fills();
+    assert!(matches!(asked.await.unwrap(), Err(CacheError::Storage(_))));
+    until(|| kept_files(world.dir.path()).is_empty() && Arc::strong_count(&world.data) == held).await;
 }
 
 #[tokio::test]
@@ -104,7 +117,7 @@ async fn answers_that_are_being_replaced_are_never_taken_for_corrupt() {
             let cache = world.cache.clone();
             tokio::spawn(async move {
                 for _ in 0..100 {
-                    let resolved = cache.resolve(&"example.com/m".parse().unwrap(), &list(), "test").await.unwrap();
+                    let resolved = cache.resolve(&"example.com/m".parse().unwrap(), &list(), TEST).await.unwrap();
                     assert!(read_or_panic_at_once(resolved).await.unwrap().1.starts_with(b"v1.0.0\n"));
                 }
             })
@@ -120,4 +133,28 @@ async fn answers_that_are_being_replaced_are_never_taken_for_corrupt() {
     }
     let usage = world.cache.usage();
     assert_eq!((usage.corrupt, usage.entries, usage.bytes), (0, 1, world.disk_bytes()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_comes_into_force_stops_the_next_attempt_of_what_is_under_way() {
+    // The next attempt: where a redirect leads, the same again on another connection, the next of the chain.
+    for act in [Act::redirect("/elsewhere"), Act::Raw(Vec::new()), Act::status(500, "text/plain", "")] {
+        let fake = Fake::start().await;
+        let config = fake::config(vec![Hop { any_error: true, ..fake.hop() }, fake.hop()]);
+        let world = World::over(fake, config, ROOMY);
+        let held = Arc::new(Semaphore::new(0));
+        world.fake.set(&target("@v/list"), Act::Gate(held.clone(), Box::new(act)));
+        let asked = world.ask(&ModuleAsk::List);
+        let stricter = async {
+            while world.fake.seen().is_empty() {
+                tokio::task::yield_now().await;
+            }
+            let settings = config::Config::from_toml("[private]\npatterns = [\"example.com/m\"]\n").unwrap();
+            world.cache.inner.stock.gate.enforce(Arc::new(crate::egress::Policy::new(&settings, world.records.clone())));
+            held.add_permits(10);
+        };
+        let (answer, ()) = tokio::join!(asked, stricter);
+        assert!(matches!(answer, Err(CacheError::Denied(_))), "{answer:?}");
+        assert_eq!(world.fake.seen().len(), 1);
+    }
 }

@@ -2,8 +2,12 @@
 
 mod answers;
 mod bound;
-mod fills;
 mod faults;
+mod fills;
+mod freshness;
+mod memory;
+mod offline;
+mod queue;
 
 use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
@@ -15,10 +19,12 @@ use futures::StreamExt as _;
 
 use super::*;
 use crate::durable::{Disk, Faults, Step};
+use crate::observe::metrics::Metrics;
 use crate::store::double::Double;
 use crate::upstream::fake::{self, Act, Fake};
 
 const FRESH: Duration = Duration::from_secs(60);
+const STALE: Duration = Duration::from_secs(3600);
 const NOT_FOUND: Duration = Duration::from_secs(30);
 const ROOMY: u64 = 1 << 30;
 
@@ -30,6 +36,7 @@ struct World {
     now: Arc<Mutex<SystemTime>>,
     faulty: Arc<Faulty>,
     data: Arc<DataDir>,
+    settings: config::Cache,
     cache: Cache,
 }
 
@@ -61,19 +68,75 @@ impl World {
         Self::over(fake, config, max_size)
     }
 
+    /// Whose upstream may take its time.
+    async fn patient() -> Self {
+        let fake = Fake::start().await;
+        let minute = Duration::from_secs(60);
+        let config = config::Upstream { connect_timeout: minute, stall_timeout: minute, ..fake.config() };
+        Self::over(fake, config, ROOMY)
+    }
+
+    /// With a memory of so many bytes. The others have none: they are about the disk.
+    async fn remembering(memory: u64) -> Self {
+        let fake = Fake::start().await;
+        let config = fake.config();
+        Self::of(fake, &config, settings(ROOMY, memory))
+    }
+
     fn over(fake: Fake, config: config::Upstream, max_size: u64) -> Self {
+        Self::of(fake, &config, settings(max_size, 0))
+    }
+
+    fn of(fake: Fake, config: &config::Upstream, settings: config::Cache) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let records = Arc::new(Double::default());
         let now = Arc::new(Mutex::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_780_000_000)));
         let faulty = Arc::new(Faulty::default());
         let data = Arc::new(DataDir::open_on(dir.path(), Disk::with_faults(faulty.clone())).unwrap());
-        let cache = open(&data, &config, max_size, &records, &now);
-        Self { dir, fake, records, now, faulty, data, cache }
+        let cache = open(&data, config, &settings, &records, &now);
+        Self { dir, fake, records, now, faulty, data, settings, cache }
     }
 
-    /// The process ends and another one starts, with these upstreams.
+    /// The process ends and another one starts, with these upstreams, and knows all its files.
     fn restart(&mut self, config: &config::Upstream, max_size: u64) {
-        self.cache = open(&self.data, config, max_size, &self.records, &self.now);
+        self.cache.inner.stock.close();
+        self.start(config, max_size);
+    }
+
+    /// The process is killed and another one starts, and knows all its files.
+    fn restart_after_kill(&mut self, config: &config::Upstream, max_size: u64) {
+        self.cache.inner.stock.shelf.upkeep.kill();
+        self.start(config, max_size);
+    }
+
+    fn start(&mut self, config: &config::Upstream, max_size: u64) {
+        self.settings.max_size = max_size;
+        self.cache = open(&self.data, config, &self.settings, &self.records, &self.now);
+        self.cache.inner.stock.shelf.index.wait_complete();
+    }
+
+    /// The same stock under other settings, by which nobody waits for a turn.
+    fn impatient(&self) -> Cache {
+        let Inner { stock, upstream, .. } = &*self.cache.inner;
+        Cache::new(stock.clone(), &self.settings, Duration::ZERO, upstream.clone())
+    }
+
+    /// How often upstream was, or would have been, asked.
+    fn attempts(&self) -> usize {
+        self.records.permits.load(std::sync::atomic::Ordering::SeqCst)
+    }
+
+    /// Waits until upstream was asked so often, or more, and nothing is under way.
+    async fn settled(&self, attempts: usize) {
+        until(|| self.attempts() >= attempts && self.cache.inner.stock.queue.under_way() == 0).await;
+    }
+
+    /// Removes what is kept for this question.
+    fn purge(&self, ask: &ModuleAsk) {
+        let place = Asset::Module("example.com/m".parse().unwrap(), ask.clone()).place();
+        for key in [place.file, place.memo].into_iter().flatten() {
+            self.cache.inner.stock.shelf.index.remove(&key).unwrap();
+        }
     }
 
     fn pass(&self, time: Duration) {
@@ -89,7 +152,7 @@ impl World {
     }
 
     async fn ask(&self, ask: &ModuleAsk) -> Result<Resolved, CacheError> {
-        self.cache.resolve(&"example.com/m".parse().unwrap(), ask, "test").await
+        self.cache.resolve(&"example.com/m".parse().unwrap(), ask, TEST).await
     }
 
     /// Status and body, or status, code and text.
@@ -114,14 +177,35 @@ impl World {
     }
 }
 
-fn open(data: &Arc<DataDir>, config: &config::Upstream, max_size: u64, records: &Arc<Double>, now: &Arc<Mutex<SystemTime>>) -> Cache {
+fn settings(max_size: u64, memory: u64) -> config::Cache {
+    config::Cache { max_size, min_free: 0, memory, fresh: FRESH, stale: STALE, not_found: NOT_FOUND }
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const TEST: Asker<'static> = Asker { principal: "test", anew: false };
+
+fn open(
+    data: &Arc<DataDir>,
+    config: &config::Upstream,
+    settings: &config::Cache,
+    records: &Arc<Double>,
+    now: &Arc<Mutex<SystemTime>>,
+) -> Cache {
     let gate = fake::gate(records.clone());
-    let upstream = Arc::new(Upstream::new(config, gate.clone()).unwrap());
+    let upstream = Arc::new(fake::upstream(config, gate.clone()));
     let now = now.clone();
     let clock: Clock = Arc::new(move || *now.lock().unwrap());
-    let settings = config::Cache { max_size, fresh: FRESH, not_found: NOT_FOUND };
-    let stock = Stock::open_at(data, max_size, gate, records.clone(), clock).unwrap();
-    Cache::new(stock, &settings, upstream)
+    let stock = Stock::open_at(data, settings, gate, records.clone(), Metrics::new().unwrap().fills, clock).unwrap();
+    Cache::new(stock, settings, PATIENCE, upstream)
+}
+
+async fn until(condition: impl Fn() -> bool) {
+    let began = std::time::Instant::now();
+    while !condition() {
+        assert!(began.elapsed() < Duration::from_secs(60), "it never came");
+        tokio::task::yield_now().await;
+    }
 }
 
 async fn read_or_panic_at_once(resolved: Resolved) -> Result<(CacheStatus, Vec<u8>), CacheError> {

@@ -10,9 +10,11 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::access::ADMIN_TOKEN_FILE;
-use crate::config::{Config, Tls};
+use crate::cli::certificates;
+use crate::config::{self, Config, Tls};
+use crate::http::keeper::Prepared;
 use crate::http::local_ca;
-use crate::http::tls::Certificates;
+use crate::upstream;
 
 /// A certificate with less left than this is near its end. A running server renews its own 30 days before, so one
 /// of its own that is this near was not renewed.
@@ -22,15 +24,24 @@ const LEFT_MIN: Duration = Duration::from_secs(14 * 86_400);
 pub(super) fn findings(config: &Config) -> Vec<String> {
     let mut findings = Vec::new();
     match &config.server.tls {
-        Some(Tls::Files { cert, key }) => match Certificates::from_files(cert, key) {
-            Ok(_) => findings.extend(certificate(cert, SystemTime::now())),
-            Err(error) => findings.push(format!("server.tls: {:#}", anyhow::Error::new(error))),
+        Some(Tls::Files { cert, key }) => match Prepared::from_files(&cert.value, &key.value) {
+            Ok(_) => findings.extend(certificate(&cert.value, SystemTime::now())),
+            Err(error) => findings.push(format!("{:#}", certificates::named(error, cert, key))),
         },
         Some(Tls::Local) => findings.extend(folder(&local_ca::folder(&config.data_dir), SystemTime::now())),
         None => {}
     }
     findings.extend(open_to_others(&config.data_dir.join(ADMIN_TOKEN_FILE)));
+    findings.extend(upstream(&config.upstream));
     findings
+}
+
+/// What stops the way upstream from being set up, and secrets of `upstream.auth` that everyone can read. Those are the operator's
+/// files: a group may be let in on purpose.
+fn upstream(config: &config::Upstream) -> Vec<String> {
+    let wrong = upstream::check_files(config).err().map(|error| error.to_string());
+    let files = config.auth.iter().map(|auth| auth.secret.file());
+    wrong.into_iter().chain(files.filter_map(|file| open_to(file, 0o007))).collect()
 }
 
 /// Every PEM file of a local CA's folder. What is missing there is made at the next start.
@@ -73,8 +84,13 @@ fn certificate(file: &Path, now: SystemTime) -> Option<String> {
 
 /// A secret that not only its owner can read.
 fn open_to_others(file: &Path) -> Option<String> {
+    open_to(file, 0o077)
+}
+
+/// A secret that is open to any of these bits of a mode.
+fn open_to(file: &Path, bits: u32) -> Option<String> {
     let mode = fs::metadata(file).ok()?.permissions().mode() & 0o777;
-    (mode & 0o077 != 0).then(|| format!("{} has mode {mode:04o}: others can read it; `chmod 600` it", file.display()))
+    (mode & bits != 0).then(|| format!("{} has mode {mode:04o}: others can read it; `chmod 600` it", file.display()))
 }
 
 #[cfg(test)]
@@ -82,6 +98,23 @@ mod tests {
     use std::fs::Permissions;
 
     use super::*;
+
+    #[test]
+    fn a_secret_of_an_upstream_is_readable_and_not_by_everyone() {
+        let scratch = tempfile::tempdir().unwrap();
+        let file = scratch.path().join("secret");
+        fs::write(&file, "hunter2").unwrap();
+        let auth = format!("url = \"https://a.example\", bearer_file = \"{}\"", file.display());
+        let config = Config::from_toml(&format!("[upstream]\nauth = [{{ {auth} }}]\n")).unwrap().upstream;
+        for (mode, told) in [(0o600, 0), (0o640, 0), (0o644, 1), (0o602, 1)] {
+            fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+            let findings = upstream(&config);
+            assert_eq!(findings.len(), told, "{mode:o}: {findings:?}");
+        }
+        fs::remove_file(&file).unwrap();
+        let findings = upstream(&config);
+        assert!(matches!(&findings[..], [told] if told.starts_with("upstream.auth: ") && told.contains("secret")), "{findings:?}");
+    }
 
     #[test]
     fn a_local_ca_is_good_until_near_its_end_or_open_to_others() {

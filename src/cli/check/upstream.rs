@@ -6,15 +6,15 @@ use tokio::net::TcpStream;
 use url::Url;
 
 use crate::config;
-use crate::upstream::proxy_of_environment;
+use crate::upstream::proxy_for;
 
 /// Longest time that one connection is waited for, whatever `upstream.connect_timeout` says.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// The hops that cannot be connected to; where the environment names a proxy for one, that proxy.
+/// The hops that cannot be connected to; where one is asked by a proxy, that proxy.
 pub(super) async fn findings(upstream: &config::Upstream) -> Vec<String> {
     let limit = upstream.connect_timeout.min(LONGEST);
-    let asked = upstream.goproxy.iter().map(|hop| reach(&hop.url, proxy_of_environment(&hop.url), limit));
+    let asked = upstream.goproxy.iter().map(|hop| reach(&hop.url, proxy_for(upstream, &hop.url), limit));
     futures::future::join_all(asked).await.into_iter().flatten().collect()
 }
 
@@ -22,7 +22,7 @@ async fn reach(url: &Url, proxy: Option<http::Uri>, limit: Duration) -> Option<S
     let (host, port, by) = match &proxy {
         Some(proxy) => {
             let port = proxy.port_u16().unwrap_or(if proxy.scheme_str() == Some("https") { 443 } else { 80 });
-            (proxy.host()?.to_owned(), port, " by the proxy of the environment")
+            (proxy.host()?.to_owned(), port, " by its proxy")
         }
         None => (url.host_str()?.to_owned(), url.port_or_known_default()?, ""),
     };
@@ -53,6 +53,6 @@ mod tests {
         assert!(told.contains(&format!("{closed_at}: ")), "{told}");
         assert_eq!(reach(&url(closed_at), proxy(open_at), LONGEST).await, None);
         let told = reach(&url(open_at), proxy(closed_at), LONGEST).await.unwrap();
-        assert!(told.contains("by the proxy of the environment"), "{told}");
+        assert!(told.contains("by its proxy"), "{told}");
     }
 }

@@ -19,7 +19,7 @@ fn goproxy_is_read_as_the_go_command_reads_it() {
         ("", "write \\\"off\\\""),
         (",|", "off"),
         ("https://a.example,direct", "never goes to version control"),
-        ("https://u:p4ss@a.example", "not supported"),
+        ("https://u:p4ss@a.example", "upstream.auth"),
         ("https://p4ss@a.example:x", "secret"),
         ("file:///x", "http and https"),
         ("noproxy", "http"),
@@ -39,6 +39,36 @@ fn a_gateway_is_not_its_own_upstream() {
     assert!(told.starts_with("4: upstream.goproxy: expected other proxies, found"), "{told}");
     let told = one_problem("[server]\npublic_url = \"https://Go.example.com\"\n[upstream]\ngoproxy = \"https://go.example.com:443\"");
     assert!(told.contains("this gateway itself"), "{told}");
+}
+
+#[test]
+fn another_proxy_may_lie_beside_us_on_our_host() {
+    let with =
+        |path: &str| file(&format!("[server]\npublic_url = \"https://a.example/go\"\n[upstream]\ngoproxy = \"https://a.example{path}\""));
+    assert!(with("/proxy").is_ok());
+    assert!(with("/go").is_err());
+    assert!(with("/go/api/packages/x/go").is_err());
+}
+
+#[test]
+fn a_unix_socket_is_named_by_its_path_and_takes_plain_http() {
+    let unix = |text: &str| file(text).map(|loaded| loaded.config.server.listen_unix);
+    let url = "public_url = \"https://a.example\"\n";
+    assert_eq!(
+        unix(&format!("[server]\n{url}listen = [\"unix:/run/m.sock\", \"unix:m.sock\"]")).unwrap(),
+        ["/run/m.sock".into(), PathBuf::from("/etc/x/m.sock")]
+    );
+    // Beside another listener, or with a URL: else nobody could be told where to go.
+    assert!(unix("[server]\nlisten = [\"127.0.0.1:80\", \"unix:/run/m.sock\"]").is_ok());
+    let told = one_problem("[server]\nlisten = [\"unix:/run/m.sock\"]");
+    assert!(told.starts_with("2: server.public_url: expected the URL that clients use"), "{told}");
+    let told = one_problem(&format!("[server]\n{url}listen = [\"unix:/m.sock\", \"unix:/m.sock\"]"));
+    assert!(told.starts_with("3: server.listen: expected a socket that no other listener has, found \"unix:/m.sock\""), "{told}");
+    for bad in ["unix:", "unix:/run/", &format!("unix:/{}", "x".repeat(107))] {
+        assert!(unix(&format!("[server]\n{url}listen = [\"{bad}\"]")).is_err(), "{bad}");
+    }
+    assert!(unix(&format!("[server]\n{url}listen = [\"unix:/{}\"]", "x".repeat(106))).is_ok());
+    assert!(one_problem("[server]\nadmin_listen = \"unix:/m.sock\"").contains("it goes into server.listen"));
 }
 
 #[test]
@@ -63,11 +93,19 @@ fn the_checksum_database_is_a_name_or_off() {
 }
 
 #[test]
-fn public_url_is_a_scheme_and_an_authority() {
+fn public_url_is_a_scheme_an_authority_and_perhaps_a_plain_path() {
     let url = |text: &str| Config::from_toml(&format!("[server]\npublic_url = '{text}'")).map(|config| config.server.public_url);
     assert_eq!(url("").unwrap(), None);
     assert_eq!(url("https://go.example.com").unwrap().unwrap().as_str(), "https://go.example.com/");
-    for bad in ["go.example.com", "https://go.example.com/path", "https://u:pw@go.example.com", "ftp://x", "https://x/?q", "https://"] {
+    for path in ["/go", "/dev/Go-1.2_3~x", "/..."] {
+        assert_eq!(url(&format!("https://go.example.com{path}")).unwrap().unwrap().path(), path);
+    }
+    for path in
+        ["/go/", "//", "/go//x", "/a/../b", "/./go", "/a/..", "/%67o", "/go%2fx", "/a b", "/a!b", "/é", "/a\\b", "/go?q", "/go#f", "/go;x"]
+    {
+        assert!(url(&format!("https://go.example.com{path}")).is_err(), "{path}");
+    }
+    for bad in ["go.example.com", "https://u:pw@go.example.com", "https://u:pw@go.example.com/go", "ftp://x", "https://x/?q", "https://"] {
         let told = url(bad).unwrap_err().to_string();
         assert!(!told.contains("pw@"), "{told}");
     }
@@ -107,12 +145,40 @@ fn https_needs_a_certificate_from_one_place() {
     );
     let text = "[server]\ntls_listen = [\"127.0.0.1:443\"]\ntls = { cert = \"c.pem\", key = \"/k.pem\" }";
     let tls = file(text).unwrap().config.server.tls;
-    assert_eq!(tls, Some(Tls::Files { cert: "/etc/x/c.pem".into(), key: "/k.pem".into() }));
+    let set = |value: &str, source| Sourced { value: PathBuf::from(value), source };
+    let at = |file: &str, line| Source::File(Arc::new(file.into()), line);
+    let cert = set("/etc/x/c.pem", at("/etc/x/modgate.toml", 3));
+    assert_eq!(tls, Some(Tls::Files { cert, key: set("/k.pem", at("/etc/x/modgate.toml", 3)) }));
     let over = environment(&[("MODGATE_SERVER__TLS", "local")]);
     let loaded = load_text(text, Path::new("m.toml"), &Flags::default(), &over).unwrap();
     assert_eq!(loaded.config.server.tls, Some(Tls::Local));
     assert_eq!(value_of(&loaded, "server.tls.cert"), "");
     let key = environment(&[("MODGATE_SERVER__TLS__KEY", "k2.pem")]);
     let loaded = load_text(text, Path::new("d/m.toml"), &Flags::default(), &key).unwrap();
-    assert_eq!(loaded.config.server.tls, Some(Tls::Files { cert: "d/c.pem".into(), key: "k2.pem".into() }));
+    let key = set("k2.pem", Source::Env("MODGATE_SERVER__TLS__KEY".to_owned()));
+    assert_eq!(loaded.config.server.tls, Some(Tls::Files { cert: set("d/c.pem", at("d/m.toml", 3)), key }));
+}
+
+#[test]
+fn trusted_proxies_are_networks_addresses_and_unix() {
+    let trusted = |list: &str| Config::from_toml(&format!("server.trusted_proxies = {list}")).map(|config| config.server.trusted_proxies);
+    let some = trusted("['10.0.0.0/8', '192.0.2.1', '2001:db8::/32', 'unix:']").unwrap();
+    assert!(some.unix);
+    for (address, held) in [
+        ("10.255.0.1", true),
+        ("11.0.0.1", false),
+        ("192.0.2.1", true),
+        ("192.0.2.2", false),
+        ("2001:db8::1", true),
+        ("2001:db9::1", false),
+    ] {
+        assert_eq!(some.holds(address.parse().unwrap()), held, "{address}");
+    }
+    assert!(!trusted("[]").unwrap().unix);
+    for bad in ["10.0.0.0/33", "10.0.0", "front.example", "unix:/x", "*", ""] {
+        let told = one_problem(&format!("server.trusted_proxies = ['{bad}']"));
+        assert!(told.starts_with("1: server.trusted_proxies: expected a network or an address"), "{bad}: {told}");
+    }
+    let loaded = load_text("server.trusted_proxies = ['::/0']", Path::new("x"), &Flags::default(), &environment(&[])).unwrap();
+    assert!(loaded.warnings.iter().any(|warning| warning.contains("::/0 is everyone")), "{:?}", loaded.warnings);
 }

@@ -18,7 +18,7 @@ fn the_reference_names_every_key_and_no_other_and_the_defaults_are_right() {
     let full = file(&reference_in_full()).unwrap();
     let defaults = file("").unwrap();
     let known = |key: &str| match key.split('.').collect::<Vec<_>>()[..] {
-        [section @ ("owners" | "users"), _, key] => format!("{section}.*.{key}"),
+        [section @ ("owners" | "users"), _, ref key @ ..] => format!("{section}.*.{}", key.join(".")),
         _ => key.to_owned(),
     };
     let named: BTreeSet<String> =
@@ -33,8 +33,12 @@ fn the_reference_names_every_key_and_no_other_and_the_defaults_are_right() {
         "server.tls",
         "server.public_url",
         "server.admin_listen",
+        "server.trusted_proxies",
         "upstream.goproxy",
         "upstream.sumdb",
+        "upstream.proxy",
+        "upstream.ca_file",
+        "upstream.auth",
         "private.patterns",
         "private.public",
         "private.public_hosts",

@@ -329,9 +329,9 @@ proptest! {
 #[test]
 fn refusals_of_a_path_are_one_line_whatever_the_rule() {
     let mut text = String::new();
-    write!(text, "{}", crate::egress::miss_text(&path("a.test/x"), Some("go.example.com:8443"))).unwrap();
+    write!(text, "{}", crate::egress::miss_text(&path("a.test/x"), Some("go.example.com:8443"), false)).unwrap();
     assert_eq!(text, "a.test/x is private here and not available to you; publish it, or sign in: machine go.example.com:8443 in ~/.netrc");
     let long: ModulePath = path(&format!("a.test/{}", "x".repeat(5000)));
-    let text = crate::egress::miss_text(&long, Some(&format!("{}:8443", "h".repeat(100))));
+    let text = crate::egress::miss_text(&long, Some(&format!("{}:8443", "h".repeat(100))), true);
     assert!(text.len() < 600 && !text.contains('\n'), "{text}");
 }

@@ -2,8 +2,8 @@
 //!
 //! Lines, in any order but that the world comes before what is asked of it; `#` begins a comment:
 //!
-//! - `pattern P`, `exception P`, `owner NAME VISIBILITY P…`, `claim-hosts off`
-//! - `hosted PATH [OWNER]`, `tombstone PATH [OWNER]`, `claim HOST`, `released HOST`, `known PATH`
+//! - `pattern P`, `exception P`, `owner NAME VISIBILITY P…`, `claim-hosts off`, `unknown-hosts allow|audit|hold`
+//! - `hosted PATH [OWNER]`, `tombstone PATH [OWNER]`, `claim HOST`, `released HOST`, `made-public HOST`, `known PATH`
 //! - `private PATH RULE [BY]`, `public PATH RULE [BY]`: BY is the pattern, the hosted path or the claimed host that decided,
 //!   or, of a path that may leave, what was opened
 //! - `claims PATH HOST|nothing`: what the first publish claims
@@ -70,6 +70,8 @@ fn build(world: &mut World, verb: &str, args: &[&str], line: usize) -> bool {
             world.owner(name, visibility, modules, line);
         }
         ("claim-hosts", ["off"]) => world.settings.claim_hosts = false,
+        ("unknown-hosts", [word]) => world.unknown_hosts(word),
+        ("made-public", [host]) => world.store.make_host_public(host),
         ("hosted", [path, ..]) => world.store.host(path, owner),
         ("tombstone", [path, ..]) => world.store.bury(path, owner),
         ("claim", [host]) => world.store.claim(host, &format!("{host}/first")),
@@ -126,6 +128,7 @@ fn by(verdict: &Verdict) -> String {
         Where::Setting { pattern, .. } => pattern.clone(),
         Where::Hosted(place) => place.path.to_string(),
         Where::Claim { host, .. } => host.clone(),
+        Where::Key(source) => source.to_string(),
         Where::BuiltIn => "built-in".to_owned(),
     };
     match &verdict.opened {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::config::{Owner, Private, PublicHosts, Source, Sourced, Visibility};
+use crate::config::{Miss, Owner, Private, PublicHosts, Source, Sourced, UnknownHosts, Visibility};
 use crate::egress::{Gate, Policy, Verdict};
 use crate::module::{ModulePath, OwnerName, Pattern};
 use crate::store::double::Double;
@@ -29,7 +29,8 @@ impl World {
             shared: hosts(&["github.com", "gitlab.com", "gopkg.in", "pagure.io"]),
             flat: hosts(&["gopkg.in", "pagure.io"]),
         };
-        let settings = Private { patterns: Vec::new(), public: Vec::new(), hosts, claim_hosts: true };
+        let unknown_hosts = Sourced { value: UnknownHosts::Allow, source: Source::Default };
+        let settings = Private { patterns: Vec::new(), public: Vec::new(), hosts, claim_hosts: true, unknown_hosts, miss: Miss::NotFound };
         let mut world = Self { settings, owners: BTreeMap::new(), store: Arc::default(), file: Arc::new(file.into()) };
         for (name, visibility) in [("open", Visibility::Public), ("office", Visibility::Internal), ("platform", Visibility::Private)] {
             world.owner(name, visibility, &[], 0);
@@ -50,7 +51,17 @@ impl World {
     pub(super) fn owner(&mut self, name: &str, visibility: Visibility, modules: &[&str], line: usize) {
         let modules = modules.iter().map(|text| self.sourced(text, line)).collect();
         let source = Source::File(Arc::clone(&self.file), line);
-        self.owners.insert(name.parse().unwrap(), Owner { visibility, members: Vec::new(), modules, source });
+        self.owners
+            .insert(name.parse().unwrap(), Owner { visibility, members: Vec::new(), modules, max_bytes: None, retain: None, source });
+    }
+
+    pub(super) fn unknown_hosts(&mut self, word: &str) {
+        self.settings.unknown_hosts.value = match word {
+            "allow" => UnknownHosts::Allow,
+            "audit" => UnknownHosts::Audit,
+            "hold" => UnknownHosts::Hold,
+            other => panic!("{other}"),
+        };
     }
 
     fn sourced(&self, text: &str, line: usize) -> Sourced<Pattern> {

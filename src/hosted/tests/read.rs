@@ -75,7 +75,7 @@ async fn what_is_not_in_sight_is_not_hosted() {
         };
     let team_alone = |owner: &OwnerName| owner.as_str() == "team";
     for ask in asks() {
-        let read = async |owner, sees| rig.hosted.read(&View { owner, sees }, &path(LIB), &ask, true).await.unwrap();
+        let read = async |owner, sees| rig.hosted.read(&View { owner, sees, actor: &ALICE }, &path(LIB), &ask, true).await.unwrap();
         assert!(matches!(read(None, &|_| false).await, Read::NotHosted), "{ask:?}");
         assert!(matches!(read(Some(&other), &|_| true).await, Read::NotHosted), "{ask:?}");
         assert!(matches!(read(Some(&team), &|_| false).await, Read::NotHosted), "{ask:?}");
@@ -97,7 +97,7 @@ async fn records_are_read_only_for_those_who_may_see_them() {
     let v = version("v1.0.0");
     for ask in [ModuleAsk::List, ModuleAsk::Info(v.clone()), ModuleAsk::Mod(v.clone()), ModuleAsk::Zip(v), ModuleAsk::Alias(Ext::Zip)] {
         for seal in [true, false] {
-            let read = async |module, sees| hosted.read(&View { owner: None, sees }, &path(module), &ask, seal).await;
+            let read = async |module, sees| hosted.read(&View { owner: None, sees, actor: &ALICE }, &path(module), &ask, seal).await;
             // All that this store can tell is its index: whoever asks it for more gets an error.
             assert!(matches!(read("corp.example.com/none", nobody).await, Ok(Read::NotHosted)), "{ask:?}");
             assert!(matches!(read("corp.example.com/none", &|_| true).await, Ok(Read::NotHosted)), "{ask:?}");

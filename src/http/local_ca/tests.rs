@@ -53,12 +53,12 @@ fn a_certificate_is_made_anew_thirty_days_before_its_end_by_the_same_ca() {
 }
 
 #[test]
-fn a_running_server_shows_the_new_certificate() {
+fn a_certificate_is_renewed_while_the_server_runs() {
     let dir = tempfile::tempdir().unwrap();
-    let local = ensure(dir.path(), &[]).unwrap();
-    let before = local.certificates.current();
+    let mut local = ensure(dir.path(), &[]).unwrap();
+    let before = local.pair();
     local.renew(SystemTime::now() + 61 * DAY).unwrap();
-    assert_ne!(before.cert, local.certificates.current().cert);
+    assert_ne!(before.cert, local.pair().cert);
 }
 
 #[test]

@@ -1,15 +1,23 @@
 use std::collections::HashSet;
 use std::mem::discriminant;
+use std::time::Duration;
 
 use super::*;
 use crate::cache::Absence;
+use crate::egress::{Class, Rule, Verdict, Where};
 
 /// Status, and what stands beside the headers that every answer has.
 type Row = (u16, &'static [(&'static str, &'static str)]);
 
 const CHALLENGED: &[(&str, &str)] = &[("www-authenticate", "Basic realm=\"modgate\", charset=\"UTF-8\"")];
+const CHALLENGED_LATER: &[(&str, &str)] = &[CHALLENGED[0], ("retry-after", "1")];
 const LATER: &[(&str, &str)] = &[("retry-after", "5")];
 const STALE: &[(&str, &str)] = &[("cache-status", "modgate; fwd=stale")];
+
+fn verdict() -> Box<Verdict> {
+    let path = "corp.example.com/lib".parse().unwrap();
+    Box::new(Verdict { path, class: Class::Private, rule: Rule::Claim, where_: Where::BuiltIn, pattern: None, opened: None })
+}
 
 fn refusals() -> Vec<Refusal> {
     let text = || "why".to_owned();
@@ -17,8 +25,14 @@ fn refusals() -> Vec<Refusal> {
     vec![
         Refusal::SignIn,
         Refusal::WrongCredentials,
+        Refusal::ReadLimited(Duration::from_millis(1)),
+        Refusal::LogInsLimited(Duration::from_millis(1001)),
+        Refusal::LogInsBusy(Duration::from_secs(10)),
         Refusal::Forbidden(text()),
         Refusal::Absent(text()),
+        Refusal::Private { verdict: verdict(), text: text(), miss: Miss::NotFound },
+        Refusal::Private { verdict: verdict(), text: text(), miss: Miss::Refuse },
+        Refusal::PrivateLookUp(verdict()),
         Refusal::NotUpstream(absence(404)),
         Refusal::NotUpstream(absence(410)),
         Refusal::BadUpload(text()),
@@ -29,6 +43,7 @@ fn refusals() -> Vec<Refusal> {
         Refusal::Stalled(text()),
         Refusal::Upstream(text()),
         Refusal::UpstreamSlow(text()),
+        Refusal::Busy(text()),
         Refusal::Storage(text()),
     ]
 }
@@ -37,8 +52,11 @@ fn refusals() -> Vec<Refusal> {
 fn row(refusal: &Refusal) -> Row {
     match refusal {
         Refusal::SignIn | Refusal::WrongCredentials => (401, CHALLENGED),
-        Refusal::Forbidden(_) => (403, &[]),
-        Refusal::Absent(_) => (404, &[]),
+        Refusal::ReadLimited(_) => (401, CHALLENGED_LATER),
+        Refusal::LogInsLimited(_) => (429, &[("retry-after", "2")]),
+        Refusal::LogInsBusy(_) => (503, &[("retry-after", "10")]),
+        Refusal::Forbidden(_) | Refusal::PrivateLookUp(_) | Refusal::Private { miss: Miss::Refuse, .. } => (403, &[]),
+        Refusal::Absent(_) | Refusal::Private { miss: Miss::NotFound, .. } => (404, &[]),
         Refusal::NotUpstream(Absence { code: 410, .. }) => (410, STALE),
         Refusal::NotUpstream(_) => (404, STALE),
         Refusal::BadUpload(_) | Refusal::Interrupted(_) => (400, &[]),
@@ -46,7 +64,7 @@ fn row(refusal: &Refusal) -> Row {
         Refusal::Conflict(_) => (409, &[]),
         Refusal::TooLarge(_) => (413, &[]),
         Refusal::Upstream(_) => (502, &[]),
-        Refusal::Storage(_) => (503, LATER),
+        Refusal::Busy(_) | Refusal::Storage(_) => (503, LATER),
         Refusal::UpstreamSlow(_) => (504, &[]),
         Refusal::Full => (507, &[]),
     }
@@ -100,9 +118,10 @@ fn body(reply: &Answered) -> &str {
 fn every_refusal_has_its_status_and_headers() {
     let all = refusals();
     for refusal in &all {
-        let reply = refuse(refusal);
+        let reply = refuse(refusal, "0123456789abcdef");
         looks_like(&reply, row(refusal), "text/plain; charset=utf-8");
-        assert_eq!(body(&reply).trim_end_matches('\n'), refusal.to_string());
+        let request = if row(refusal).0 >= 500 { " (request 0123456789abcdef)" } else { "" };
+        assert_eq!(body(&reply).trim_end_matches('\n'), format!("{refusal}{request}"));
         assert_eq!(reply.note.unwrap_or_default().cause, refusal.cause());
     }
     // Two absences are one variant.
@@ -133,12 +152,12 @@ fn every_outcome_of_an_operation_has_its_status_and_headers() {
 
 #[test]
 fn a_good_answer_tells_what_it_is_and_where_it_came_from() {
-    let good = |cache, etag| Answer { media: media::ZIP, body: Body::from("zip".to_owned()), cache, etag };
+    let good = |cache, etag| Answer { media: media::ZIP, body: Body::from("zip".to_owned()), cache, etag, owner: OwnerClass::Internal };
     let hosted = answer(good(None, None));
     looks_like(&hosted, (200, &[]), "application/zip");
     let cached = answer(good(Some(CacheStatus::Hit), Some("\"abc\"".to_owned())));
     looks_like(&cached, (200, &[("cache-status", "modgate; hit"), ("etag", "\"abc\"")]), "application/zip");
-    assert_eq!(cached.note.unwrap().cache, Some("modgate; hit".to_owned()));
+    assert_eq!(cached.note.unwrap().cache, Some(CacheStatus::Hit));
     looks_like(&no_content(), (204, &[]), "text/plain; charset=utf-8");
 }
 
@@ -146,9 +165,10 @@ fn a_good_answer_tells_what_it_is_and_where_it_came_from() {
 fn what_upstream_says_of_an_absence_goes_on_byte_for_byte() {
     for text in ["not found:\n\ta tab\n\n  and no newline at the end", "one\r\ntwo\r\n", "\u{e9}\u{0}"] {
         for code in [404, 410] {
-            let reply = refuse(&Refusal::NotUpstream(Absence { code, text: text.to_owned(), status: CacheStatus::Miss }));
+            let reply =
+                refuse(&Refusal::NotUpstream(Absence { code, text: text.to_owned(), status: CacheStatus::Miss }), "0123456789abcdef");
             assert_eq!((reply.status, body(&reply)), (code, text));
-            assert_eq!(reply.note.unwrap().cache, Some("modgate; fwd=miss".to_owned()));
+            assert_eq!(reply.note.unwrap().cache, Some(CacheStatus::Miss));
         }
     }
 }
@@ -156,7 +176,7 @@ fn what_upstream_says_of_an_absence_goes_on_byte_for_byte() {
 #[test]
 fn every_problem_of_an_upload_is_told() {
     let problems = ["problem"; 50].join("\n");
-    assert_eq!(body(&refuse(&Refusal::BadUpload(problems.clone()))), problems + "\n");
+    assert_eq!(body(&refuse(&Refusal::BadUpload(problems.clone()), "")), problems + "\n");
 }
 
 #[test]

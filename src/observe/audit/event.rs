@@ -83,6 +83,13 @@ pub enum Event {
         /// The host.
         host: String,
     },
+    /// The first path at a host that nobody knows was let leave, where `private.unknown_hosts` is `audit`.
+    UnknownHost {
+        /// The host.
+        host: String,
+        /// The path.
+        path: ModulePath,
+    },
     /// A path was given to another owner.
     ClaimMoved {
         /// The path.
@@ -188,6 +195,7 @@ impl Event {
             Self::ClaimMade { .. } => "claim-made",
             Self::ClaimReleased { .. } => "claim-released",
             Self::ClaimPublic { .. } => "claim-public",
+            Self::UnknownHost { .. } => "unknown-host",
             Self::ClaimMoved { .. } => "claim-moved",
             Self::Refusal(_) => "refusal",
             Self::Integrity { .. } => "integrity",

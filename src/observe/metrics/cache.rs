@@ -1,5 +1,7 @@
 //! What is kept of what came from upstream. Hits and misses are in the requests' `cache` label.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use prometheus::{IntCounter, IntGauge, Result};
 
 use super::{Families, set};
@@ -13,6 +15,12 @@ pub struct CacheState {
     pub bytes: u64,
     /// `cache.max_size`.
     pub bytes_max: u64,
+    /// Entries that upstream has no more.
+    pub last_copies: u64,
+    /// Entries that had to go for others since the start.
+    pub evicted: u64,
+    /// Entries that were not as they were written, since the start.
+    pub corrupt: u64,
 }
 
 /// What is kept. Cheap to clone.
@@ -21,8 +29,11 @@ pub struct CacheMetrics {
     entries: IntGauge,
     bytes: IntGauge,
     bytes_max: IntGauge,
+    last_copies: IntGauge,
     evicted: IntCounter,
     corrupt: IntCounter,
+    /// Two pages that are written at once must not both add what came since the last.
+    counting: Arc<Mutex<()>>,
 }
 
 impl CacheMetrics {
@@ -31,8 +42,10 @@ impl CacheMetrics {
             entries: families.gauge("modgate_cache_entries", "Files in the cache.")?,
             bytes: families.gauge("modgate_cache_bytes", "Bytes of the cache's files, with those being filled.")?,
             bytes_max: families.gauge("modgate_cache_max_bytes", "The bound of modgate_cache_bytes (cache.max_size).")?,
+            last_copies: families.gauge("modgate_cache_last_copies", "Files in the cache that upstream has no more.")?,
             evicted: families.counter("modgate_cache_evictions_total", "Entries that had to go for others.")?,
             corrupt: families.counter("modgate_cache_corrupt_total", "Entries that were not as they were written, and were set aside.")?,
+            counting: Arc::default(),
         })
     }
 
@@ -41,15 +54,10 @@ impl CacheMetrics {
         set(&self.entries, state.entries);
         set(&self.bytes, state.bytes);
         set(&self.bytes_max, state.bytes_max);
-    }
-
-    /// An entry had to go for another.
-    pub fn evicted(&self) {
-        self.evicted.inc();
-    }
-
-    /// An entry was not as it was written.
-    pub fn corrupt(&self) {
-        self.corrupt.inc();
+        set(&self.last_copies, state.last_copies);
+        let _counting = self.counting.lock().unwrap_or_else(PoisonError::into_inner);
+        for (counter, total) in [(&self.evicted, state.evicted), (&self.corrupt, state.corrupt)] {
+            counter.inc_by(total.saturating_sub(counter.get()));
+        }
     }
 }

@@ -52,6 +52,15 @@ fn a_fill_is_in_flight_as_long_as_its_guard_lives() {
 }
 
 #[test]
+fn evictions_are_counted_to_what_the_cache_counted_and_never_back() {
+    let metrics = Metrics::new().unwrap();
+    for (evicted, shown) in [(3, 3), (3, 3), (5, 5), (4, 5)] {
+        metrics.cache.state(&CacheState { evicted, ..CacheState::default() });
+        assert!(metrics.text().unwrap().contains(&format!("modgate_cache_evictions_total {shown}\n")));
+    }
+}
+
+#[test]
 fn a_breaker_that_is_open_and_stays_so_opened_once() {
     let metrics = Metrics::new().unwrap();
     for state in [BreakerState::Open, BreakerState::Open, BreakerState::HalfOpen, BreakerState::Open, BreakerState::Closed] {

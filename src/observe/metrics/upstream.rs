@@ -6,8 +6,8 @@ use prometheus::{HistogramVec, IntCounterVec, IntGaugeVec, Result};
 
 use super::Families;
 
-/// Which upstream: each has a breaker of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What of an upstream is asked: each has a breaker of its own, since one can be down while the other works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum UpstreamRole {
     /// The GOPROXY chain.
     Modules,
@@ -16,9 +16,11 @@ pub enum UpstreamRole {
 }
 
 impl UpstreamRole {
-    const ALL: [Self; 2] = [Self::Modules, Self::Sumdb];
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Modules, Self::Sumdb];
 
-    fn word(self) -> &'static str {
+    /// The word for it in labels and logs.
+    pub fn word(self) -> &'static str {
         match self {
             Self::Modules => "modules",
             Self::Sumdb => "sumdb",
@@ -65,8 +67,8 @@ impl UpstreamOutcome {
     }
 }
 
-/// Whether an upstream is asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whether an upstream is asked; the worse is the greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum BreakerState {
     /// Asked.
     Closed,

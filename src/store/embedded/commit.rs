@@ -200,8 +200,12 @@ impl Committer {
             Ok(None) => {}
             Ok(Some(Event::Change(entry))) => {
                 self.rev = rev;
+                let shared = subject.is_some();
                 batch.subjects.extend(subject);
                 batch.run.push((*entry, job));
+                if !shared {
+                    self.commit_run(batch);
+                }
             }
             Ok(Some(event)) => {
                 self.rev = rev;
@@ -260,15 +264,17 @@ impl Committer {
     fn committed(&mut self, event: Event, job: Box<dyn Job>, batch: &mut Batch) {
         let shared = Arc::clone(&self.shared);
         let taken = shared.read(|index| {
+            let mut gone = None;
             if let Event::Change(entry) = &event
                 && let Change::Delete { path, version, .. } = &entry.change
             {
                 let view = Overlaid { index, overlay: &batch.overlay };
-                batch.deleted.extend(super::effects::version(&view, path, version)?);
+                gone = super::effects::version(&view, path, version)?;
+                batch.deleted.extend(gone.clone());
             }
             let writes = effects(&event, &Overlaid { index, overlay: &batch.overlay })?;
             batch.overlay.extend(writes);
-            self.paths.follow(&event, &Overlaid { index, overlay: &batch.overlay })
+            self.paths.follow(&event, gone.as_ref(), &Overlaid { index, overlay: &batch.overlay })
         });
         // It is durable, but the index cannot tell any more: healing reads it from `records/`.
         if let Err(error) = taken {

@@ -4,7 +4,9 @@ use super::effects::{View, keys, seal, version};
 use super::event::{Change, Entry, Event, RECORD_FORMAT, StoredVersion};
 use super::paths::Paths;
 use crate::module::{ModulePath, OwnerName, Version};
-use crate::store::{Delete, NewVersion, Publish, Release, Rev, Seal, StoreError, TokenRecord, VersionRecord};
+use crate::store::{
+    Delete, MakePublic, MovePath, Moved, NewVersion, OverQuota, Publish, Release, Rev, Seal, StoreError, TokenRecord, VersionRecord,
+};
 
 /// The moment of a decision.
 pub(super) struct Now<'a> {
@@ -29,7 +31,7 @@ pub(super) trait Ask: Send + 'static {
     /// The answer.
     type Out: Send + 'static;
 
-    /// What it reads and changes: asks with other subjects do not change its answer. `None`: everything may.
+    /// What it reads and changes: asks with other subjects do not change its answer. `None`: everything may, and it may change theirs.
     fn subject(&self) -> Option<Vec<u8>>;
 
     /// Judges it.
@@ -84,16 +86,22 @@ impl Ask for NewVersion {
             published_unix: now.unix,
             by: self.by.clone(),
         };
-        let stored = StoredVersion { format: RECORD_FORMAT, record, claimed: claimed.clone() };
+        let used = now.paths.holding(&self.owner).bytes;
+        if let Some(over) = OverQuota::judge(used, record.holding().bytes, self.max_bytes) {
+            return Ok(Decision::Answer(Publish::OverQuota(over)));
+        }
+        let stored = StoredVersion { format: RECORD_FORMAT, record, claimed: claimed.clone(), moved: None };
         Ok(Decision::Change(Event::Publish(Box::new(stored)), Publish::Created { rev: now.rev, new_path, claimed }))
     }
 }
 
-/// [`crate::store::Records::delete`]
+/// [`crate::store::Records::delete`] and [`crate::store::Records::expire`]
 pub(super) struct DeleteVersion {
     pub(super) owner: OwnerName,
     pub(super) path: ModulePath,
     pub(super) version: Version,
+    /// Only the version that was published then.
+    pub(super) rev: Option<Rev>,
     pub(super) by: String,
 }
 
@@ -105,13 +113,39 @@ impl Ask for DeleteVersion {
     }
 
     fn decide(&self, now: &Now<'_>) -> Result<Decision<Delete>, StoreError> {
-        let Some(stored) = version(now.view, &self.path, &self.version)?.filter(|stored| stored.record.owner == self.owner) else {
+        let is_meant = |record: &VersionRecord| record.owner == self.owner && self.rev.is_none_or(|rev| rev == record.rev);
+        let Some(stored) = version(now.view, &self.path, &self.version)?.filter(|stored| is_meant(&stored.record)) else {
             return Ok(Decision::Answer(Delete::Absent));
         };
         let last = !super::effects::other_version(now.view, &self.path, &self.version)?;
-        let Self { owner, path, version, by } = self;
+        let Self { owner, path, version, by, rev: _ } = self;
         let change = Change::Delete { owner: owner.clone(), path: path.clone(), version: version.clone(), claim: stored.claim() };
         Ok(Decision::Change(now.entry(by, change), Delete::Deleted { rev: now.rev, last }))
+    }
+}
+
+impl Ask for MovePath {
+    type Out = Moved;
+
+    fn subject(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn decide(&self, now: &Now<'_>) -> Result<Decision<Moved>, StoreError> {
+        let Self { path, to, .. } = self;
+        let Some(from) = now.paths.owner(path).cloned() else { return Ok(Decision::Answer(Moved::Absent)) };
+        if from == *to {
+            return Ok(Decision::Answer(Moved::Theirs));
+        }
+        if self.needs_claim && !now.paths.is_claimed(&path.host().to_ascii_lowercase()) {
+            return Ok(Decision::Answer(Moved::NotClaimed));
+        }
+        let holding = now.paths.index().sizes.get(path).copied().unwrap_or_default();
+        if let Some(over) = OverQuota::judge(now.paths.holding(to).bytes, holding.bytes, self.max_bytes) {
+            return Ok(Decision::Answer(Moved::OverQuota(over)));
+        }
+        let change = Change::Move { path: path.clone(), from: from.clone(), to: to.clone() };
+        Ok(Decision::Change(now.entry(&self.by, change), Moved::Moved { rev: now.rev, from, holding }))
     }
 }
 
@@ -132,11 +166,37 @@ impl Ask for SealVersion {
             return Ok(Decision::Answer(Seal::Gone));
         };
         if seal(now.view, path, version)?.is_some_and(|sealed| (sealed.h1, sealed.go_mod_h1) == (*h1, *go_mod_h1)) {
-            return Ok(Decision::Answer(Seal::Sealed));
+            return Ok(Decision::Answer(Seal::Sealed { first: false }));
         }
         let owner = Some(there.record.owner);
         let change = Change::Seal { path: path.clone(), version: version.clone(), h1: *h1, go_mod_h1: *go_mod_h1, owner };
-        Ok(Decision::Change(now.entry("", change), Seal::Sealed))
+        Ok(Decision::Change(now.entry("", change), Seal::Sealed { first: true }))
+    }
+}
+
+/// [`crate::store::Records::make_public`]
+pub(super) struct MakeHostPublic {
+    /// Lower case.
+    pub(super) host: String,
+    pub(super) by: String,
+}
+
+impl Ask for MakeHostPublic {
+    type Out = MakePublic;
+
+    fn subject(&self) -> Option<Vec<u8>> {
+        Some(host_subject(&self.host))
+    }
+
+    fn decide(&self, now: &Now<'_>) -> Result<Decision<MakePublic>, StoreError> {
+        if now.paths.is_claimed(&self.host) {
+            return Ok(Decision::Answer(MakePublic::Claimed));
+        }
+        if let Some(made) = now.paths.index().made_public.get(&self.host) {
+            return Ok(Decision::Answer(MakePublic::Public(made.rev)));
+        }
+        let change = Change::MakePublic { host: self.host.clone() };
+        Ok(Decision::Change(now.entry(&self.by, change), MakePublic::Public(now.rev)))
     }
 }
 
@@ -151,14 +211,18 @@ impl Ask for ReleaseHost {
     type Out = Release;
 
     fn subject(&self) -> Option<Vec<u8>> {
-        Some([b"host ", self.host.as_bytes()].concat())
+        Some(host_subject(&self.host))
     }
 
     fn decide(&self, now: &Now<'_>) -> Result<Decision<Release>, StoreError> {
-        if !now.paths.is_claimed(&self.host) {
+        let host = self.host.clone();
+        let change = if now.paths.is_claimed(&host) {
+            Change::ReleaseHost { host }
+        } else if now.paths.index().made_public.contains_key(&host) {
+            Change::UnmakePublic { host }
+        } else {
             return Ok(Decision::Answer(Release::Absent));
-        }
-        let change = Change::ReleaseHost { host: self.host.clone() };
+        };
         Ok(Decision::Change(now.entry(&self.by, change), Release::Released(now.rev)))
     }
 }
@@ -224,6 +288,10 @@ impl Ask for RevokeToken {
 
 /// The subject of all that is asked about tokens: they are few.
 const TOKENS: &[u8] = b"tokens";
+
+fn host_subject(host: &str) -> Vec<u8> {
+    [b"host ", host.as_bytes()].concat()
+}
 
 fn path_subject(path: &ModulePath) -> Vec<u8> {
     [b"path ", path.as_str().as_bytes()].concat()

@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::event::{Change, Event, HeldToken, Sealed, StoredVersion, Tombstone};
-use crate::module::{ModulePath, Version};
-use crate::store::{StoreError, TokenHash, VersionRecord};
+use crate::module::{ModulePath, OwnerName, Version};
+use crate::store::{MadePublic, Rev, StoreError, TokenHash, VersionRecord};
 
 /// Keys of the index.
 pub(super) mod keys {
@@ -27,6 +27,8 @@ pub(super) mod keys {
     pub(in crate::store::embedded) const CLAIMS: &[u8] = b"c";
     /// Before every released host's key.
     pub(in crate::store::embedded) const RELEASED: &[u8] = b"r";
+    /// Before the key of every host that was made public.
+    pub(in crate::store::embedded) const MADE_PUBLIC: &[u8] = b"u";
     /// Before every seal's key.
     pub(in crate::store::embedded) const SEALS: &[u8] = b"s";
     /// Before every token's key.
@@ -48,6 +50,10 @@ pub(super) mod keys {
         key(SEALS, &[path.as_str().as_bytes(), version.as_str().as_bytes()])
     }
 
+    pub(in crate::store::embedded) fn seals_of(path: &ModulePath) -> Vec<u8> {
+        key(SEALS, &[path.as_str().as_bytes(), b""])
+    }
+
     pub(in crate::store::embedded) fn tombstone(path: &ModulePath) -> Vec<u8> {
         key(TOMBSTONES, &[path.as_str().as_bytes()])
     }
@@ -58,6 +64,10 @@ pub(super) mod keys {
 
     pub(in crate::store::embedded) fn released(host: &str) -> Vec<u8> {
         key(RELEASED, &[host.as_bytes()])
+    }
+
+    pub(in crate::store::embedded) fn made_public(host: &str) -> Vec<u8> {
+        key(MADE_PUBLIC, &[host.as_bytes()])
     }
 
     pub(in crate::store::embedded) fn token(hash: &TokenHash) -> Vec<u8> {
@@ -159,11 +169,17 @@ pub(super) fn effects(event: &Event, view: &dyn View) -> Result<Writes, StoreErr
                 let sealed = Sealed { rev: entry.rev, h1: *h1, go_mod_h1: *go_mod_h1, owner: owner.clone() };
                 writes.push((keys::seal(path, version), Some(encode(&sealed)?)));
             }
+            Change::Move { path, from, to } => writes.extend(moved(path, from, to, entry.rev, view)?),
             Change::ReleasePath { path } => writes.push((keys::tombstone(path), None)),
             Change::ReleaseHost { host } => {
                 writes.push((keys::claim(host), None));
                 writes.push((keys::released(host), Some(encode(&entry.rev)?)));
             }
+            Change::MakePublic { host } => {
+                let made = MadePublic { rev: entry.rev, by: entry.by.clone(), since_unix: entry.unix };
+                writes.push((keys::made_public(host), Some(encode(&made)?)));
+            }
+            Change::UnmakePublic { host } => writes.push((keys::made_public(host), None)),
             Change::PutToken { token } => {
                 if let Some(before) = view.get(&keys::token_id(&token.id))? {
                     writes.push((keys::token(&decode::<TokenHash>(&before)?), None));
@@ -181,6 +197,37 @@ pub(super) fn effects(event: &Event, view: &dyn View) -> Result<Writes, StoreErr
         },
     }
     Ok(writes)
+}
+
+/// What makes a path another owner's.
+fn moved(path: &ModulePath, from: &OwnerName, to: &OwnerName, rev: Rev, view: &dyn View) -> Result<Writes, StoreError> {
+    let mut writes = Writes::new();
+    for (key, value) in all(view, &keys::versions_of(path))? {
+        let stored = decode::<StoredVersion>(&value)?.moved_to(to, rev);
+        writes.push((key, Some(encode(&stored)?)));
+    }
+    for (key, value) in all(view, &keys::seals_of(path))? {
+        let sealed: Sealed = decode(&value)?;
+        // Of a path that was released before, seals may be somebody else's: whose, they go on saying.
+        if sealed.owner.as_ref() == Some(from) {
+            writes.push((key, Some(encode(&Sealed { rev, owner: Some(to.clone()), ..sealed })?)));
+        }
+    }
+    let tombstone = keys::tombstone(path);
+    if view.get(&tombstone)?.is_some() {
+        writes.push((tombstone, Some(encode(&Tombstone { rev, owner: to.clone() })?)));
+    }
+    Ok(writes)
+}
+
+/// Every key that begins so, with its value.
+pub(super) fn all(view: &dyn View, prefix: &[u8]) -> Result<Vec<Pair>, StoreError> {
+    let (mut all, mut from) = (Vec::new(), prefix.to_vec());
+    while let Some(pair) = view.next(&from, prefix)? {
+        from = [pair.0.as_slice(), b"\0"].concat();
+        all.push(pair);
+    }
+    Ok(all)
 }
 
 /// Whether the path has a version besides this one.

@@ -12,9 +12,11 @@ use crate::module::{H1, ModulePath, OwnerName, Version};
 use crate::store::{Claim, Rev, TokenRecord, VersionRecord};
 
 /// The format of records and journal lines that this program writes; it reads none above.
-pub(super) const RECORD_FORMAT: u32 = 1;
+///
+/// 1: the first. 2: [`Change::Move`] may stand in the journal, and the owner in a record is the one that it was published under.
+pub(super) const RECORD_FORMAT: u32 = 2;
 
-/// One hosted version, as its file holds it.
+/// One hosted version, as its file holds it and, with `moved`, the index.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub(super) struct StoredVersion {
     pub(super) format: u32,
@@ -23,14 +25,52 @@ pub(super) struct StoredVersion {
     /// The host that this publish claimed: in here, so that one rename commits both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) claimed: Option<String>,
+    /// Set in the index alone, where the path was given to another owner since: `record.owner` is that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) moved: Option<MovedFrom>,
+}
+
+/// How a version came to be another's.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(super) struct MovedFrom {
+    /// When that last happened.
+    pub(super) rev: Rev,
+    /// Whom it was published under, which its file says for ever.
+    pub(super) owner: OwnerName,
 }
 
 impl StoredVersion {
-    /// The claim that it made.
+    /// The claim that it made. It is of the owner that it was published under.
     pub(super) fn claim(&self) -> Option<HeldClaim> {
-        let VersionRecord { rev, path, owner, by, published_unix, .. } = &self.record;
-        let claim = Claim { path: path.clone(), owner: owner.clone(), by: by.clone(), since_unix: *published_unix };
+        let VersionRecord { rev, path, by, published_unix, .. } = &self.record;
+        let owner = self.published_under().clone();
+        let claim = Claim { path: path.clone(), owner, by: by.clone(), since_unix: *published_unix };
         self.claimed.clone().map(|host| HeldClaim { rev: *rev, host, claim })
+    }
+
+    /// The owner that it was published under.
+    fn published_under(&self) -> &OwnerName {
+        self.moved.as_ref().map_or(&self.record.owner, |moved| &moved.owner)
+    }
+
+    /// The same as another owner's from `rev` on.
+    pub(super) fn moved_to(mut self, to: &OwnerName, rev: Rev) -> Self {
+        self.moved = Some(MovedFrom { rev, owner: self.published_under().clone() });
+        self.record.owner = to.clone();
+        self
+    }
+
+    /// What its file holds.
+    pub(super) fn filed(&self) -> Self {
+        let mut filed = self.clone();
+        filed.record.owner = self.published_under().clone();
+        filed.moved = None;
+        filed
+    }
+
+    /// When it last became what it is.
+    pub(super) fn since(&self) -> Rev {
+        self.moved.as_ref().map_or(self.record.rev, |moved| moved.rev)
     }
 }
 
@@ -79,10 +119,16 @@ pub(super) enum Change {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         owner: Option<OwnerName>,
     },
+    /// A path, all its versions and its tombstone are another owner's; so are the seals that were `from`'s.
+    Move { path: ModulePath, from: OwnerName, to: OwnerName },
     /// A tombstone is gone.
     ReleasePath { path: ModulePath },
     /// A claim is gone, and not made again.
     ReleaseHost { host: String },
+    /// An operator made a host public.
+    MakePublic { host: String },
+    /// That is undone.
+    UnmakePublic { host: String },
     /// A token is valid.
     PutToken { token: TokenRecord },
     /// A token is not valid any more.
@@ -115,7 +161,7 @@ impl Event {
         match self {
             Self::Publish(stored) => Some(&stored.record.path),
             Self::Change(entry) => match &entry.change {
-                Change::Delete { path, .. } => Some(path),
+                Change::Delete { path, .. } | Change::Move { path, .. } => Some(path),
                 _ => None,
             },
             Self::Claim(_) => None,
@@ -128,6 +174,12 @@ impl Event {
 pub(super) struct Line<'a> {
     pub(super) format: u32,
     pub(super) changes: Cow<'a, [Entry]>,
+}
+
+/// What every line of the journal tells, whatever its format.
+#[derive(Debug, Deserialize)]
+pub(super) struct LineFormat {
+    pub(super) format: u32,
 }
 
 /// A sealed version's hashes, as the index keeps them.

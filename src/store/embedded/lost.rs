@@ -7,7 +7,7 @@ use super::effects::{Map, decode, keys};
 use super::event::{HeldClaim, HeldToken, Sealed, StoredVersion, Tombstone};
 use super::truth::Told;
 use crate::module::ModulePath;
-use crate::store::{HostedIndex, Rev, StoreError};
+use crate::store::{HostedIndex, MadePublic, Rev, StoreError};
 
 /// How many of them are named.
 const NAMED_MAX: usize = 5;
@@ -83,10 +83,14 @@ fn read(key: &[u8], value: &[u8]) -> Option<Held> {
     let (kind, rest) = key.split_at_checked(1)?;
     let name = String::from_utf8_lossy(rest).replace('\0', " ");
     let (rev, what) = match kind {
-        keys::VERSIONS => (decode::<StoredVersion>(value).map(|stored| stored.record.rev), name),
+        keys::VERSIONS => match decode::<StoredVersion>(value) {
+            Ok(stored) if stored.moved.is_some() => (Ok(stored.since()), format!("the move of {name}")),
+            stored => (stored.map(|stored| stored.since()), name),
+        },
         keys::TOMBSTONES => (decode::<Tombstone>(value).map(|tombstone| tombstone.rev), format!("the tombstone of {name}")),
         keys::CLAIMS => (decode::<HeldClaim>(value).map(|claim| claim.rev), format!("the claim of {name}")),
         keys::RELEASED => (decode::<Rev>(value), format!("the release of {name}")),
+        keys::MADE_PUBLIC => (decode::<MadePublic>(value).map(|made| made.rev), format!("that {name} was made public")),
         keys::SEALS => (decode::<Sealed>(value).map(|sealed| sealed.rev), format!("the seal of {name}")),
         keys::TOKENS => match decode::<HeldToken>(value) {
             Ok(held) => (Ok(held.rev), format!("the token {}", held.token.id)),

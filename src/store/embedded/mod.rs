@@ -29,7 +29,7 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 pub use heal::HealReport;
 
 use self::commit::{Asked, BATCH_MAX, Committer, Op};
-use self::decide::{Ask, DeleteVersion, PutToken, ReleaseHost, ReleasePath, RevokeToken, SealVersion};
+use self::decide::{Ask, DeleteVersion, MakeHostPublic, PutToken, ReleaseHost, ReleasePath, RevokeToken, SealVersion};
 use self::effects::{decode, keys};
 use self::event::HeldToken;
 use self::files::{Files, Pinned};
@@ -37,8 +37,8 @@ use self::heal::Loaded;
 use self::ledger::{Egress, Known, Noted};
 use self::shared::Shared;
 use super::{
-    BlobId, Blobs, DataDir, Delete, Fresh, HostedIndex, HostedModule, KnownModules, Ledger, LedgerLine, NewVersion, OpenError, Pin,
-    Publish, Records, Release, Rev, Seal, Staged, StoreError, Stores, TokenHash, TokenRecord, VersionRecord,
+    BlobId, Blobs, DataDir, Delete, Fresh, HostedIndex, HostedModule, KnownModules, Ledger, LedgerLine, MakePublic, MovePath, Moved,
+    NewVersion, OpenError, Pin, Publish, Records, Release, Rev, Seal, Staged, StoreError, Stores, TokenHash, TokenRecord, VersionRecord,
 };
 use crate::module::{H1, ModulePath, OwnerName, Version};
 
@@ -147,17 +147,26 @@ impl Records for Embedded {
     }
 
     async fn delete(&self, owner: &OwnerName, path: &ModulePath, version: &Version, by: &str) -> Result<Delete, StoreError> {
-        let ask = DeleteVersion { owner: owner.clone(), path: path.clone(), version: version.clone(), by: by.to_owned() };
+        let ask = DeleteVersion { owner: owner.clone(), path: path.clone(), version: version.clone(), rev: None, by: by.to_owned() };
+        self.ask(ask, Vec::new()).await
+    }
+
+    async fn expire(&self, record: &VersionRecord, by: &str) -> Result<Delete, StoreError> {
+        let VersionRecord { rev, owner, path, version, .. } = record.clone();
+        self.ask(DeleteVersion { owner, path, version, rev: Some(rev), by: by.to_owned() }, Vec::new()).await
+    }
+
+    async fn move_path(&self, ask: MovePath) -> Result<Moved, StoreError> {
         self.ask(ask, Vec::new()).await
     }
 
     async fn seal(&self, record: &VersionRecord) -> Result<Seal, StoreError> {
         if self.shared.sealed.contains_key(&record.rev) {
-            return Ok(Seal::Sealed);
+            return Ok(Seal::Sealed { first: false });
         }
         let (shared, known) = (Arc::clone(&self.shared), record.clone());
         if blocking(move || shared.is_sealed(&known)).await? {
-            return Ok(Seal::Sealed);
+            return Ok(Seal::Sealed { first: false });
         }
         self.ask(SealVersion(record.clone()), Vec::new()).await
     }
@@ -170,6 +179,10 @@ impl Records for Embedded {
 
     async fn release_host(&self, host: &str, by: &str) -> Result<Release, StoreError> {
         self.ask(ReleaseHost { host: host.to_ascii_lowercase(), by: by.to_owned() }, Vec::new()).await
+    }
+
+    async fn make_public(&self, host: &str, by: &str) -> Result<MakePublic, StoreError> {
+        self.ask(MakeHostPublic { host: host.to_ascii_lowercase(), by: by.to_owned() }, Vec::new()).await
     }
 
     async fn release_path(&self, path: &ModulePath, by: &str) -> Result<Release, StoreError> {

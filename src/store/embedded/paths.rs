@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::effects::{View, decode, keys};
 use super::event::{Change, Event, HeldClaim, StoredVersion, Tombstone};
 use crate::module::{ModulePath, OwnerName};
-use crate::store::{HostedIndex, Rev, StoreError};
+use crate::store::{Holding, HostedIndex, MadePublic, Rev, StoreError, VersionRecord};
 
 /// The working copy of the [`HostedIndex`], and what decisions need beside it.
 #[derive(Default)]
@@ -23,6 +23,8 @@ impl Paths {
         let mut from = keys::VERSIONS.to_vec();
         while let Some((key, value)) = view.next(&from, keys::VERSIONS)? {
             let StoredVersion { record, .. } = decode(&value)?;
+            index.sizes.entry(record.path.clone()).or_default().add(record.holding());
+            index.holdings.entry(record.owner.clone()).or_default().add(record.holding());
             index.hosted.entry(record.path).or_insert(record.owner);
             from = after(&key);
         }
@@ -35,6 +37,11 @@ impl Paths {
         while let Some((key, value)) = view.next(&from, keys::CLAIMS)? {
             let held: HeldClaim = decode(&value)?;
             index.claims.insert(held.host, held.claim);
+            from = after(&key);
+        }
+        let mut from = keys::MADE_PUBLIC.to_vec();
+        while let Some((key, value)) = view.next(&from, keys::MADE_PUBLIC)? {
+            index.made_public.insert(text(&key)?.to_owned(), decode(&value)?);
             from = after(&key);
         }
         let mut from = keys::RELEASED.to_vec();
@@ -60,6 +67,11 @@ impl Paths {
         self.index.hosted.get(path).or_else(|| self.index.tombstones.get(path))
     }
 
+    /// How much an owner holds.
+    pub(super) fn holding(&self, owner: &OwnerName) -> Holding {
+        self.index.holdings.get(owner).copied().unwrap_or_default()
+    }
+
     /// Whether `path` is, but for case, or lies above or below a hosted path or tombstone of somebody else than `owner`.
     pub(super) fn crosses(&self, path: &ModulePath, owner: &OwnerName) -> bool {
         let path = lower(path);
@@ -72,8 +84,8 @@ impl Paths {
         self.lower.range(format!("{path}/")..format!("{path}0")).any(|(_, owners)| others(owners))
     }
 
-    /// Brings the index up to `event`, whose effects `view` shows already.
-    pub(super) fn follow(&mut self, event: &Event, view: &dyn View) -> Result<(), StoreError> {
+    /// Brings the index up to `event`, whose effects `view` shows already; `gone` is the version that it deleted.
+    pub(super) fn follow(&mut self, event: &Event, gone: Option<&StoredVersion>, view: &dyn View) -> Result<(), StoreError> {
         let index = Arc::make_mut(&mut self.index);
         index.rev = event.rev();
         let path = match event {
@@ -81,14 +93,40 @@ impl Paths {
                 if let Some(held) = stored.claim() {
                     index.claims.insert(held.host, held.claim);
                 }
-                &stored.record.path
+                let VersionRecord { path, owner, .. } = &stored.record;
+                index.sizes.entry(path.clone()).or_default().add(stored.record.holding());
+                index.holdings.entry(owner.clone()).or_default().add(stored.record.holding());
+                path
             }
             Event::Claim(_) => return Ok(()),
             Event::Change(entry) => match &entry.change {
-                Change::Delete { path, .. } | Change::ReleasePath { path } => path,
+                Change::Delete { path, .. } => {
+                    if let Some(StoredVersion { record, .. }) = gone {
+                        take(&mut index.sizes, path, record.holding());
+                        take(&mut index.holdings, &record.owner, record.holding());
+                    }
+                    path
+                }
+                Change::Move { path, from, to } => {
+                    if let Some(holding) = index.sizes.get(path).copied() {
+                        take(&mut index.holdings, from, holding);
+                        index.holdings.entry(to.clone()).or_default().add(holding);
+                    }
+                    path
+                }
+                Change::ReleasePath { path } => path,
                 Change::ReleaseHost { host } => {
                     index.claims.remove(host);
                     index.released.insert(host.clone());
+                    return Ok(());
+                }
+                Change::MakePublic { host } => {
+                    let made = MadePublic { rev: entry.rev, by: entry.by.clone(), since_unix: entry.unix };
+                    index.made_public.insert(host.clone(), made);
+                    return Ok(());
+                }
+                Change::UnmakePublic { host } => {
+                    index.made_public.remove(host);
                     return Ok(());
                 }
                 Change::Seal { .. } | Change::PutToken { .. } | Change::RevokeToken { .. } => return Ok(()),
@@ -111,7 +149,8 @@ impl Paths {
 
     /// Whether a publish under this host may claim it.
     pub(super) fn claimable(&self, host: &str) -> bool {
-        !self.index.claims.contains_key(host) && !self.index.released.contains(host)
+        let Self { index, .. } = self;
+        !index.claims.contains_key(host) && !index.released.contains(host) && !index.made_public.contains_key(host)
     }
 
     /// Hosts that are claimed.
@@ -125,6 +164,16 @@ fn set(map: &mut BTreeMap<ModulePath, OwnerName>, path: &ModulePath, owner: Opti
         Some(owner) => map.insert(path.clone(), owner),
         None => map.remove(path),
     };
+}
+
+/// Takes `less` off, and the entry out when nothing is left.
+fn take<K: Ord>(holdings: &mut BTreeMap<K, Holding>, of: &K, less: Holding) {
+    if let Some(holding) = holdings.get_mut(of) {
+        holding.take(less);
+        if holding.versions == 0 {
+            holdings.remove(of);
+        }
+    }
 }
 
 fn lower(path: &ModulePath) -> String {

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::watch;
 
-use super::effects::{Map, Pair, View, Writes, decode, keys, seal, version};
+use super::effects::{Map, Pair, View, Writes, all, decode, keys, seal, version};
 use super::event::StoredVersion;
 use super::files::Files;
 use super::sled::Index;
@@ -168,12 +168,9 @@ impl Shared {
     pub(super) fn module(&self, path: &ModulePath) -> Result<Option<Arc<HostedModule>>, StoreError> {
         self.read(|index| {
             let prefix = keys::versions_of(path);
-            let (mut versions, mut from) = (Vec::new(), prefix.clone());
-            while let Some((key, value)) = index.next(&from, &prefix)? {
-                versions.push(decode::<StoredVersion>(&value)?.record);
-                from = [key.as_slice(), b"\0"].concat();
-            }
-            versions.sort_by(|a: &VersionRecord, b| a.version.cmp(&b.version));
+            let decoded = all(index, &prefix)?.into_iter().map(|(_, value)| Ok(decode::<StoredVersion>(&value)?.record));
+            let mut versions = decoded.collect::<Result<Vec<VersionRecord>, StoreError>>()?;
+            versions.sort_by(|a, b| a.version.cmp(&b.version));
             let Some(owner) = versions.first().map(|record| record.owner.clone()) else { return Ok(None) };
             let module = Arc::new(HostedModule { owner, versions });
             // Still under the index's read lock: see `Shared::index`.
@@ -197,14 +194,7 @@ impl Shared {
 
     /// All values whose key begins so.
     pub(super) fn all<T: serde::de::DeserializeOwned>(&self, prefix: &[u8]) -> Result<Vec<T>, StoreError> {
-        self.read(|index| {
-            let (mut all, mut from) = (Vec::new(), prefix.to_vec());
-            while let Some((key, value)) = index.next(&from, prefix)? {
-                all.push(decode(&value)?);
-                from = [key.as_slice(), b"\0"].concat();
-            }
-            Ok(all)
-        })
+        self.read(|index| all(index, prefix)?.iter().map(|(_, value)| decode(value)).collect())
     }
 }
 

@@ -8,8 +8,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::effects::{Map, effects, encode, keys};
-use super::event::{Change, Entry, Event, HeldClaim, Line, RECORD_FORMAT, StoredVersion};
+use super::effects::{Map, effects, encode, keys, version};
+use super::event::{Change, Entry, Event, HeldClaim, Line, LineFormat, RECORD_FORMAT, StoredVersion};
 use crate::durable::{Disk, DurableError, Journal};
 use crate::module::{ModulePath, Version};
 use crate::store::{OpenError, Rev, StoreError, VersionRecord};
@@ -149,7 +149,7 @@ impl Truth {
 }
 
 fn record_bytes(stored: &StoredVersion) -> Result<Vec<u8>, StoreError> {
-    let mut bytes = encode(stored)?;
+    let mut bytes = encode(&stored.filed())?;
     bytes.push(b'\n');
     Ok(bytes)
 }
@@ -201,7 +201,7 @@ impl Told {
             let live_now = index.contains_key(&keys::version(&stored.record.path, &stored.record.version));
             if live_now { live.push((stored, file)) } else { dead.push(file) }
         }
-        one_owner(&live)?;
+        one_owner(&index, &live)?;
         Ok(Self { index, rev, live, dead, ended, journal_revs, journal_len, torn_line })
     }
 }
@@ -232,10 +232,13 @@ fn read_journal(path: &Path) -> Result<(Vec<Entry>, u64, Option<usize>), OpenErr
     for (at, line) in bytes.split_inclusive(|b| *b == b'\n').enumerate() {
         let corrupt = |text: String| OpenError::Corrupt { path: path.to_owned(), line: Some(at + 1), text };
         let last = good + line.len() == bytes.len();
+        // First of all: what a newer format says cannot be read, and must not pass for a torn line.
+        if let Ok(LineFormat { format }) = serde_json::from_slice(line)
+            && format > RECORD_FORMAT
+        {
+            return Err(corrupt(format!("format {format} is a newer modgate's; this one knows {RECORD_FORMAT}")));
+        }
         match serde_json::from_slice::<Line>(line) {
-            Ok(read) if read.format > RECORD_FORMAT => {
-                return Err(corrupt(format!("format {} is a newer modgate's; this one knows {RECORD_FORMAT}", read.format)));
-            }
             Ok(read) if line.ends_with(b"\n") => entries.extend(read.changes.into_owned()),
             _ if last => return Ok((entries, good as u64, Some(at + 1))),
             Ok(_) => return Err(corrupt("no end of line".to_owned())),
@@ -290,13 +293,16 @@ fn read_version(file: &Path) -> Result<StoredVersion, String> {
     Ok(stored)
 }
 
-fn one_owner(live: &[(StoredVersion, PathBuf)]) -> Result<(), OpenError> {
+/// All versions of a path are one owner's, whomever they were published under.
+fn one_owner(index: &Map, live: &[(StoredVersion, PathBuf)]) -> Result<(), OpenError> {
     let mut owners = BTreeMap::new();
-    for (stored, file) in live {
-        let owner = owners.entry(&stored.record.path).or_insert(&stored.record.owner);
-        if **owner != stored.record.owner {
-            let text = format!("says that {} is {}'s, another version of it says {owner}'s", stored.record.path, stored.record.owner);
-            return Err(OpenError::Corrupt { path: file.clone(), line: None, text });
+    for (StoredVersion { record, .. }, file) in live {
+        let corrupt = |text| OpenError::Corrupt { path: file.clone(), line: None, text };
+        let now = version(index, &record.path, &record.version).map_err(|e| corrupt(e.to_string()))?;
+        let owner = now.map_or_else(|| record.owner.clone(), |now| now.record.owner);
+        let first = owners.entry(&record.path).or_insert_with(|| owner.clone());
+        if *first != owner {
+            return Err(corrupt(format!("says that {} is {owner}'s, another version of it says {first}'s", record.path)));
         }
     }
     Ok(())

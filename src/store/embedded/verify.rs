@@ -129,7 +129,7 @@ impl Pass {
         let mut suspects = Vec::new();
         for stored in page {
             let record = &stored.record;
-            if truth::read(&self.records, &record.path, &record.version).ok().flatten().as_ref() != Some(&stored) {
+            if truth::read(&self.records, &record.path, &record.version).ok().flatten() != Some(stored.filed()) {
                 suspects.push(Suspect::Record(stored.clone()));
             }
             for (what, id) in [("zip", record.zip), ("go.mod", record.go_mod)] {
@@ -215,7 +215,7 @@ impl Committer {
             Suspect::Record(stored) => {
                 let record = &stored.record;
                 let text = match self.truth().read(&record.path, &record.version) {
-                    Ok(Some(found)) if found == *stored => return Ok(None),
+                    Ok(Some(found)) if found == stored.filed() => return Ok(None),
                     Ok(Some(_)) => "says something else than what is served".to_owned(),
                     Ok(None) => format!("the record of {}@{} is gone", record.path, record.version),
                     Err(text) => text,

@@ -4,9 +4,9 @@ use std::time::Duration;
 use super::*;
 use crate::cache::{Body, CacheStatus, Stock};
 use crate::config;
+use crate::observe::metrics::Metrics;
 use crate::store::DataDir;
 use crate::store::double::Double;
-use crate::upstream::Upstream;
 use crate::upstream::fake::{self, Act, Fake};
 
 const NAME: &str = "sum.example.org";
@@ -47,10 +47,11 @@ impl World {
 
 fn proxy(data: &Arc<DataDir>, config: &config::Upstream, records: &Arc<Double>) -> Proxy {
     let gate = fake::gate(records.clone());
-    let upstream = Arc::new(Upstream::new(config, gate.clone()).unwrap());
-    let settings = config::Cache { max_size: 1 << 20, fresh: Duration::from_secs(60), not_found: Duration::from_secs(60) };
-    let stock = Stock::open(data, settings.max_size, gate, records.clone()).unwrap();
-    Proxy::new(Cache::new(stock, &settings, upstream), config.sumdb.clone())
+    let upstream = Arc::new(fake::upstream(config, gate.clone()));
+    let (minute, memory) = (Duration::from_secs(60), 1 << 20);
+    let settings = config::Cache { max_size: 1 << 20, min_free: 0, memory, fresh: minute, stale: minute, not_found: minute };
+    let stock = Stock::open(data, &settings, gate, records.clone(), Metrics::new().unwrap().fills).unwrap();
+    Proxy::new(Cache::new(stock, &settings, minute, upstream), config.sumdb.clone())
 }
 
 fn lookup() -> SumdbWhat {

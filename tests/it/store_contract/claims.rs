@@ -1,4 +1,4 @@
-//! Hosts that a publish makes private.
+//! Hosts that a publish makes private, and hosts that an operator makes public.
 
 use super::*;
 
@@ -74,5 +74,38 @@ fn what_needs_a_claim_is_not_published_without_one() {
         // What needs none is published all the same.
         let open = publish(&stores, NewVersion { needs_claim: false, ..needing("corp.example.com/c", host) }, "one").await.unwrap();
         assert!(matches!(open, Publish::Created { claimed: None, .. }), "{open:?}");
+    });
+}
+
+#[test]
+fn a_host_made_public_stays_so_is_not_claimed_and_can_be_undone() {
+    over_all(|place| async move {
+        let mut stores = place.open();
+        let MakePublic::Public(rev) = stores.records.make_public("Open.example.com", "operator").await.unwrap() else { panic!() };
+        // Again it is no change.
+        assert_eq!(stores.records.make_public("open.example.com", "another").await.unwrap(), MakePublic::Public(rev));
+        let claiming = |name: &str, v: &str| NewVersion { claim: Some("open.example.com".to_owned()), ..module("alice", name, v, "one") };
+        for v in ["v1.0.0", "v1.1.0"] {
+            let index = stores.records.hosted_index().await.unwrap();
+            let made = &index.made_public["open.example.com"];
+            assert_eq!((made.rev, made.by.as_str()), (rev, "operator"));
+            let new = publish(&stores, claiming("open.example.com/a", v), "one").await.unwrap();
+            assert!(matches!(new, Publish::Created { claimed: None, .. }), "{new:?}");
+            let needing = NewVersion { needs_claim: true, ..claiming("open.example.com/b", v) };
+            assert_eq!(publish(&stores, needing, "one").await.unwrap(), Publish::NotClaimed);
+            drop(stores);
+            stores = place.open();
+        }
+        assert!(matches!(stores.records.release_host("open.example.com", "operator").await.unwrap(), Release::Released(_)));
+        assert_eq!(stores.records.release_host("open.example.com", "operator").await.unwrap(), Release::Absent);
+        drop(stores);
+        stores = place.open();
+        let index = stores.records.hosted_index().await.unwrap();
+        // As if it had never been: the next publish may claim it.
+        assert!(index.made_public.is_empty() && index.released.is_empty());
+        let new = publish(&stores, claiming("open.example.com/c", "v1.0.0"), "one").await.unwrap();
+        assert!(matches!(new, Publish::Created { claimed: Some(_), .. }), "{new:?}");
+        assert_eq!(stores.records.make_public("open.example.com", "operator").await.unwrap(), MakePublic::Claimed);
+        assert!(stores.records.hosted_index().await.unwrap().made_public.is_empty());
     });
 }

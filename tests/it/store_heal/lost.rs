@@ -117,6 +117,10 @@ fn a_journal_that_is_gone_stops_the_start_whatever_was_published_later() {
         stores.records.token_put(token("ci", 1)).await.unwrap();
         delete(&stores, "alice", "corp.example.com/lib", "v1.0.0").await;
         delete(&stores, "alice", "example.org/x", "v1.0.0").await;
+        plain(&stores, "alice", "corp.example.com/moved", "v1.0.0", "two").await;
+        let moved =
+            MovePath { path: path("corp.example.com/moved"), to: owner("bob"), needs_claim: false, max_bytes: None, by: String::new() };
+        stores.records.move_path(moved).await.unwrap();
         plain(&stores, "alice", "corp.example.com/later", "v1.0.0", "two").await;
         drop(stores);
         let good = fs::read(journal(dir.path())).unwrap();

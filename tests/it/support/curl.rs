@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use super::process;
+use super::{process, secrets};
 
 const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -34,6 +34,13 @@ impl Reply {
 /// Runs curl with these arguments on a URL. `ca`: the authority to trust, in place of the system's.
 #[track_caller]
 pub(crate) fn curl(args: &[&str], url: &str, ca: Option<&Path>) -> Reply {
+    for pair in args.windows(2) {
+        match pair[0] {
+            "--user" => secrets::plant(pair[1].split_once(':').map_or(pair[1], |(_, password)| password)),
+            "--header" => secrets::plant_header(pair[1]),
+            _ => {}
+        }
+    }
     let mut command = Command::new("curl");
     command.env_clear().env("PATH", std::env::var("PATH").expect("PATH"));
     command.args(["--disable", "--silent", "--show-error", "--noproxy", "*", "--path-as-is", "--write-out", "\n%{http_code}"]).args(args);

@@ -15,6 +15,7 @@ use super::dials::Dials;
 use super::http;
 use super::port::Port;
 use super::process::{self, Ran};
+use super::secrets;
 use super::upstream::Upstream;
 use super::zips::{self, Module};
 
@@ -90,7 +91,8 @@ fn merge(into: &mut Table, from: Table) {
     }
 }
 
-/// A gateway: running, or killed and to be started again. Its Drop kills it, and fails the test if it dialled anything off this machine.
+/// A gateway: running, or killed and to be started again. Its Drop kills it, and fails the test if it dialled anything off this
+/// machine, or wrote a secret into its log or its audit trail: any that any test ever made or sent.
 pub(crate) struct Gateway {
     child: Option<Child>,
     dials: Option<Dials>,
@@ -127,6 +129,11 @@ impl Gateway {
         self.plain.address()
     }
 
+    /// The https listener.
+    pub(crate) fn https_address(&self) -> SocketAddr {
+        self.secure.address()
+    }
+
     /// The operations listener.
     pub(crate) fn admin_address(&self) -> SocketAddr {
         self.admin.address()
@@ -156,7 +163,9 @@ impl Gateway {
     #[track_caller]
     pub(crate) fn admin_token(&self) -> String {
         let file = self.data_dir().join("admin-token");
-        fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display())).trim().to_owned()
+        let token = fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display())).trim().to_owned();
+        secrets::plant(&token);
+        token
     }
 
     /// The admin token as curl and netrc take it.
@@ -187,7 +196,8 @@ impl Gateway {
         }
     }
 
-    fn log_file(&self) -> PathBuf {
+    /// Where its output goes.
+    pub(crate) fn log_file(&self) -> PathBuf {
         self.root.path().join("gateway.log")
     }
 
@@ -209,7 +219,12 @@ impl Gateway {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_modgate"));
+        self.command_of(env!("CARGO_BIN_EXE_modgate"))
+    }
+
+    /// A program, in the environment of the binary.
+    pub(crate) fn command_of(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
         command.env_clear().env("PATH", std::env::var("PATH").expect("PATH")).env("HOME", self.root.path());
         command.envs(self.dials.iter().flat_map(Dials::env)).envs(self.env.iter().cloned()).current_dir(self.root.path());
         command
@@ -276,6 +291,27 @@ impl Gateway {
         rustix::process::kill_process(rustix::process::Pid::from_child(child), rustix::process::Signal::TERM).expect("send SIGTERM");
     }
 
+    /// Has it read its settings again, with SIGHUP; the messages that it logs until it says what came of it.
+    #[track_caller]
+    pub(crate) fn reload(&self) -> Vec<String> {
+        const ENDS: [&str; 2] = ["the settings were reloaded", "the settings were not reloaded: those from before hold"];
+        let before = self.log().len();
+        let child = self.child.as_ref().expect("the gateway runs");
+        rustix::process::kill_process(rustix::process::Pid::from_child(child), rustix::process::Signal::HUP).expect("send SIGHUP");
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            let log = self.log().split_off(before);
+            let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+            let mut told: Vec<_> = lines.filter_map(|line| Some(line["message"].as_str()?.to_owned())).collect();
+            if let Some(end) = told.iter().position(|message| ENDS.contains(&message.as_str())) {
+                told.truncate(end + 1);
+                return told;
+            }
+            assert!(Instant::now() < deadline, "nothing is told of the reload after {DEADLINE:?}");
+            thread::sleep(PAUSE);
+        }
+    }
+
     /// Ends it with SIGTERM and waits.
     #[track_caller]
     pub(crate) fn terminate(&mut self) -> ExitStatus {
@@ -307,9 +343,7 @@ impl Gateway {
     /// Runs a command of the binary, `--config` and `--data-dir` added.
     #[track_caller]
     pub(crate) fn cli(&self, args: &[&str]) -> Ran {
-        let mut command = self.command();
-        command.args(args).arg("--config").arg(self.config_file()).arg("--data-dir").arg(self.data_dir());
-        process::run(command, DEADLINE)
+        self.cli_with(&[], args)
     }
 
     /// As [`Gateway::cli`], with these variables in its environment.
@@ -322,7 +356,10 @@ impl Gateway {
     pub(crate) fn cli_over(&self, data_dir: &Path, env: &[(&str, &str)], args: &[&str]) -> Ran {
         let mut command = self.command();
         command.envs(env.iter().copied()).args(args).arg("--config").arg(self.config_file()).arg("--data-dir").arg(data_dir);
-        process::run(command, DEADLINE)
+        let ran = process::run(command, DEADLINE);
+        secrets::plant_tokens_in(&ran.stdout);
+        secrets::check("a command's standard error", &ran.stderr);
+        ran
     }
 
     /// Publishes a module over http, as the admin token, to the owner that the fixture names.
@@ -347,6 +384,19 @@ impl Gateway {
     pub(crate) fn ask(&self, method: &str, target: &str, headers: &[(&str, &str)]) -> http::Response {
         http::ask(self.address(), method, target, headers).unwrap_or_else(|e| panic!("{method} {target}: {e}"))
     }
+
+    /// The secrets that its log or its audit trail holds, and where.
+    fn leaks(&self) -> Vec<String> {
+        // Whether or not the test asked for it.
+        secrets::plant_tokens_in(&fs::read_to_string(self.data_dir().join("admin-token")).unwrap_or_default());
+        let mut files = super::files_below(&self.data_dir().join("audit"));
+        files.push(self.log_file().display().to_string());
+        let leaks = files.iter().flat_map(|file| {
+            let text = fs::read(file).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+            secrets::found_in(&text).into_iter().map(move |found| format!("{file}: {found}"))
+        });
+        leaks.collect()
+    }
 }
 
 impl Drop for Gateway {
@@ -356,6 +406,9 @@ impl Drop for Gateway {
             let log = self.log();
             let lines: Vec<_> = log.lines().collect();
             eprintln!("--- the gateway's log, its end\n{}", lines[lines.len().saturating_sub(LOG_LINES)..].join("\n"));
+        } else {
+            let leaks = self.leaks();
+            assert!(leaks.is_empty(), "secrets were written down:\n{}", leaks.join("\n"));
         }
     }
 }

@@ -98,6 +98,7 @@ impl Go {
 
     /// Writes `~/.netrc`. The go command wants the port in `machine`.
     pub(crate) fn netrc(&self, machine: &str, login: &str, password: &str) {
+        super::secrets::plant(password);
         self.write("home/.netrc", &format!("machine {machine} login {login} password {password}\n"));
         fs::set_permissions(self.path("home/.netrc"), fs::Permissions::from_mode(0o600)).expect("chmod");
     }

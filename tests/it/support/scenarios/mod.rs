@@ -72,7 +72,7 @@ impl World {
 /// The https side of a gateway.
 #[derive(Clone, Debug)]
 pub(crate) struct Secure {
-    /// `https://127.0.0.1:PORT`.
+    /// `https://127.0.0.1:PORT`, and perhaps a path.
     pub(crate) base: String,
     /// SSL_CERT_FILE.
     pub(crate) ca_bundle: PathBuf,
@@ -83,7 +83,7 @@ pub(crate) struct Secure {
 impl Secure {
     /// `127.0.0.1:PORT`.
     pub(crate) fn machine(&self) -> &str {
-        self.base.trim_start_matches("https://")
+        self.base.trim_start_matches("https://").split('/').next().unwrap_or_default()
     }
 }
 

@@ -1,3 +1,5 @@
+mod log_ins;
+
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -6,12 +8,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tokio::sync::watch;
 
+use super::limiter::{LIMITED_AT, SHUT_AT};
 use super::*;
 use crate::config::check_password_hash;
 use crate::module::{H1, ModulePath, Version};
 use crate::store::{
-    Delete, Fresh, HostedIndex, HostedModule, KnownModules, Ledger, LedgerLine, NewVersion, Publish, Release, Rev, Scope, Seal, TokenHash,
-    TokenRecord, VersionRecord,
+    Delete, Fresh, HostedIndex, HostedModule, KnownModules, Ledger, LedgerLine, MovePath, Moved, NewVersion, Publish, Release, Rev, Scope,
+    Seal, TokenHash, TokenRecord, VersionRecord, unix_now,
 };
 
 /// Tokens alone.
@@ -29,10 +32,19 @@ impl Records for Tokens {
     async fn delete(&self, _: &OwnerName, _: &ModulePath, _: &Version, _: &str) -> Result<Delete, StoreError> {
         unreachable!()
     }
+    async fn expire(&self, _: &VersionRecord, _: &str) -> Result<Delete, StoreError> {
+        unreachable!()
+    }
+    async fn move_path(&self, _: MovePath) -> Result<Moved, StoreError> {
+        unreachable!()
+    }
     async fn seal(&self, _: &VersionRecord) -> Result<Seal, StoreError> {
         unreachable!()
     }
     async fn sealed(&self, _: &ModulePath, _: &Version) -> Result<Option<(H1, H1)>, StoreError> {
+        unreachable!()
+    }
+    async fn make_public(&self, _: &str, _: &str) -> Result<crate::store::MakePublic, StoreError> {
         unreachable!()
     }
     async fn release_host(&self, _: &str, _: &str) -> Result<Release, StoreError> {
@@ -100,7 +112,15 @@ members = ["alice"]
 /// Owners `open`, `inner` and `secret`, all with the member alice; bob, a stranger; root, an admin. Passwords are `NAME's`.
 struct House {
     access: Access,
+    log_ins: LogIns,
     tokens: Arc<Tokens>,
+}
+
+/// Where requests come from unless a test says otherwise.
+const HOME: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1)));
+
+fn at(n: u32) -> Option<IpAddr> {
+    Some(IpAddr::V4(n.into()))
 }
 
 impl House {
@@ -115,13 +135,48 @@ impl House {
             text.push_str(&format!("[users.{name}]\npassword_hash = '{}'\nadmin = {admin}\n", hash(&format!("{name}'s"))));
         }
         let tokens = Arc::new(Tokens::default());
-        let access = Access::new(&Config::from_toml(&text).unwrap(), Arc::clone(&tokens) as Arc<dyn Records>).unwrap();
-        Self { access, tokens }
+        let log_ins = LogIns::new().unwrap();
+        let access = Access::new(&Config::from_toml(&text).unwrap(), Arc::clone(&tokens) as Arc<dyn Records>, log_ins.clone());
+        Self { access, log_ins, tokens }
+    }
+
+    /// These settings anew, and the same log-ins.
+    fn reload(&mut self, more: &str) {
+        let again = Self::new(more);
+        self.access = Access::new(
+            &Config { owners: again.access.owners, users: again.access.users, ..Config::from_toml("").unwrap() },
+            Arc::clone(&self.tokens) as Arc<dyn Records>,
+            self.log_ins.clone(),
+        );
+    }
+
+    async fn log_in(&self, user: &str, password: &str, from: Option<IpAddr>) -> &'static str {
+        self.show(&basic(user, password), from).await
+    }
+
+    async fn show(&self, header: &str, from: Option<IpAddr>) -> &'static str {
+        match self.access.authenticate(Some(header), from).await {
+            Ok(_) => "in",
+            Err(AuthError::BadCredentials) => "wrong",
+            Err(AuthError::Limited(wait)) => {
+                assert!(!wait.is_zero());
+                "limited"
+            }
+            Err(AuthError::Busy(_)) => "busy",
+            Err(AuthError::Store(_)) => "store",
+        }
+    }
+
+    /// Shows so many different wrong passwords.
+    async fn be_wrong(&self, times: u32, from: Option<IpAddr>) {
+        for n in 0..times {
+            assert_eq!(self.log_in("alice", &format!("guess {n}"), from).await, "wrong", "{n}");
+        }
     }
 
     async fn token(&self, scopes: &[Scope], owners: &[&str]) -> Principal {
         let text = self.token_text(scopes, owners, None).await;
-        self.access.authenticate(Some(&format!("Bearer {text}"))).await.unwrap()
+        self.access.authenticate(Some(&format!("Bearer {text}")), HOME).await.unwrap()
     }
 
     async fn token_text(&self, scopes: &[Scope], owners: &[&str], lifetime: Option<Duration>) -> String {
@@ -132,7 +187,7 @@ impl House {
     }
 
     async fn is_refused(&self, header: &str) -> bool {
-        matches!(self.access.authenticate(Some(header)).await, Err(AuthError::BadCredentials))
+        matches!(self.access.authenticate(Some(header), HOME).await, Err(AuthError::BadCredentials))
     }
 
     fn user(&self, name: &str) -> Principal {
@@ -190,28 +245,28 @@ fn credentials_are_read_in_every_accepted_form() {
 async fn passwords_are_verified_and_right_ones_remembered() {
     let house = House::new("");
     for _ in 0..2 {
-        let alice = house.access.authenticate(Some(&basic("alice", "alice's"))).await.unwrap();
+        let alice = house.access.authenticate(Some(&basic("alice", "alice's")), HOME).await.unwrap();
         assert_eq!((alice.text(), alice.is_admin(), alice.is_anonymous()), ("user:alice", false, false));
     }
-    assert!(house.access.passwords.remembers("alice", "alice's"));
-    assert!(house.access.authenticate(Some(&basic("root", "root's"))).await.unwrap().is_admin());
+    assert_eq!(house.log_ins.hashed(), 1);
+    assert!(house.access.authenticate(Some(&basic("root", "root's")), HOME).await.unwrap().is_admin());
     let long = "x".repeat(password::PASSWORD_BYTES_MAX + 1);
     for (user, password) in
         [("alice", "bob's"), ("alice", ""), ("bob", "alice's"), ("nobody", "alice's"), ("Alice", "alice's"), ("", ""), ("alice", &long)]
     {
         assert!(house.is_refused(&basic(user, password)).await, "{user}");
-        assert!(!house.access.passwords.remembers(user, password), "{user}");
     }
     assert!(house.is_refused("Basic ???").await);
-    assert!(house.access.authenticate(None).await.unwrap().is_anonymous());
+    assert!(house.access.authenticate(None, HOME).await.unwrap().is_anonymous());
 }
 
 #[tokio::test]
 async fn many_at_once_with_one_password_all_get_in() {
     let house = House::new("");
     let header = basic("alice", "alice's");
-    let all = futures::future::join_all((0..50).map(|_| house.access.authenticate(Some(&header)))).await;
+    let all = futures::future::join_all((0..50).map(|_| house.access.authenticate(Some(&header), HOME))).await;
     assert!(all.into_iter().all(|one| one.is_ok()));
+    assert_eq!(house.log_ins.hashed(), 1);
 }
 
 #[test]
@@ -221,7 +276,7 @@ fn an_unknown_name_is_held_against_some_real_hash_always_the_same() {
     let one = passwords.decoy("mallory").unwrap();
     assert_eq!(passwords.decoy("mallory").unwrap(), one);
     assert!(house.access.users.values().any(|user| user.password_hash == *one));
-    let nobody = password::Passwords::new(&BTreeMap::new()).unwrap();
+    let nobody = password::Passwords::new(&BTreeMap::new(), house.log_ins.clone());
     assert_eq!(nobody.decoy("mallory"), None);
     assert!(check_password_hash(password::DECOY).is_ok());
 }
@@ -264,48 +319,11 @@ fn hashes_of_all_costs_are_verified_in_one_memory_which_is_left_empty() {
 }
 
 #[tokio::test]
-async fn there_are_as_many_memories_as_turns_and_they_are_used_again() {
-    let turns = Arc::new(password::Turns::new(2, 8));
-    let (mut one, mut two) = (turns.take().await.unwrap(), turns.take().await.unwrap());
-    assert_eq!((one.memory().len(), two.memory().len()), (8, 8));
-    assert!(futures::FutureExt::now_or_never(turns.take()).is_none());
-    assert_eq!(turns.memories(), []);
-    drop((one, two));
-    let before = turns.memories();
-    assert_eq!(before.iter().map(|(_, kib)| *kib).collect::<Vec<_>>(), [8, 8]);
-    for _ in 0..10 {
-        let mut turn = turns.take().await.unwrap();
-        assert_eq!(turn.memory().len(), 8);
-    }
-    assert_eq!(turns.memories(), before);
-}
-
-#[tokio::test]
-async fn a_flood_of_wrong_passwords_takes_no_more_memory_than_there_are_turns() {
-    let house = House::new("");
-    let flood = || async {
-        let headers: Vec<String> = (0..100).map(|i| basic(["alice", "nobody"][i % 2], &i.to_string())).collect();
-        let all = futures::future::join_all(headers.iter().map(|header| house.is_refused(header))).await;
-        assert!(all.into_iter().all(|refused| refused));
-        // Verifications give their turn back before they answer.
-        house.access.passwords.turns().memories()
-    };
-    let (mut first, mut second) = (flood().await, flood().await);
-    assert_eq!(first.len(), std::thread::available_parallelism().map_or(1, |n| n.get().min(4)));
-    for memories in [&mut first, &mut second] {
-        memories.retain(|(_, kib)| *kib > 0);
-        assert!(!memories.is_empty() && memories.iter().all(|(_, kib)| *kib == 64), "{memories:?}");
-        memories.sort();
-    }
-    assert!(first.iter().all(|memory| second.contains(memory)));
-}
-
-#[tokio::test]
 async fn a_revoked_an_expired_and_an_unknown_token_are_refused_at_once() {
     let house = House::new("");
     let text = house.token_text(&[Scope::Read], &[], Some(Duration::from_secs(3600))).await;
     let header = basic("__token__", &text);
-    let who = house.access.authenticate(Some(&header)).await.unwrap();
+    let who = house.access.authenticate(Some(&header), HOME).await.unwrap();
     assert_eq!(who.text(), "token:ci");
     let id = house.tokens.kept.lock().unwrap()[0].id.clone();
     assert!(house.tokens.token_revoke(&id).await.unwrap());
@@ -319,7 +337,7 @@ async fn a_revoked_an_expired_and_an_unknown_token_are_refused_at_once() {
     assert!(house.is_refused("Bearer x").await);
 
     house.tokens.away.store(true, std::sync::atomic::Ordering::Relaxed);
-    assert!(matches!(house.access.authenticate(Some("Bearer x")).await, Err(AuthError::Store(_))), "a failure is no refusal");
+    assert!(matches!(house.access.authenticate(Some("Bearer x"), HOME).await, Err(AuthError::Store(_))), "a failure is no refusal");
 }
 
 #[test]

@@ -1,0 +1,99 @@
+//! Settings that are read again at SIGHUP, all or nothing: whatever can fail is made first, and then all of it put in force.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio::task::spawn_blocking;
+
+use super::super::certificates;
+use crate::admin::{Foundation, Operations};
+use crate::config::{Environment, Flags, Loaded, Reloaded, load};
+use crate::http::front::{Front, House};
+use crate::http::keeper::{Keeper, Prepared};
+use crate::http::paste::Reached;
+use crate::http::{Addresses, Bounds};
+use crate::observe::logs::Logging;
+
+/// A running gateway, as far as settings can change it.
+pub(super) struct Running {
+    /// The command line's.
+    pub(super) flags: Flags,
+    /// What holds.
+    pub(super) loaded: Loaded,
+    pub(super) foundation: Arc<Foundation>,
+    pub(super) front: Arc<Front>,
+    /// With HTTPS listeners.
+    pub(super) keeper: Option<Arc<Keeper>>,
+    pub(super) bounds: watch::Sender<Bounds>,
+    pub(super) logging: Logging,
+    pub(super) addresses: Addresses,
+    pub(super) draining: watch::Receiver<bool>,
+}
+
+/// All that other settings need, made before any of it counts.
+struct Plan {
+    reloaded: Reloaded,
+    operations: Operations,
+    certificate: Option<Prepared>,
+}
+
+fn plan(flags: &Flags, running: &Loaded, foundation: &Foundation) -> anyhow::Result<Plan> {
+    let reloaded = running.replaced_by(load(flags, &Environment::of_process())?)?;
+    let config = &reloaded.loaded.config;
+    let operations = foundation.plan(config.clone())?;
+    let certificate = certificates::prepare(config)?;
+    Ok(Plan { reloaded, operations, certificate })
+}
+
+impl Running {
+    /// Reads the settings again and puts them in force, or logs why the old ones still hold.
+    pub(super) async fn reload(&mut self) {
+        let (flags, running, foundation) = (self.flags.clone(), self.loaded.clone(), self.foundation.clone());
+        match spawn_blocking(move || plan(&flags, &running, &foundation)).await.map_err(anyhow::Error::from).flatten() {
+            Ok(plan) => self.enforce(plan).await,
+            Err(error) => {
+                // A line a problem, as `check` prints them.
+                for problem in format!("{error:#}").lines() {
+                    tracing::error!("{problem}");
+                }
+                tracing::error!("the settings were not reloaded: those from before hold");
+            }
+        }
+    }
+
+    /// What may leave comes first: from there on nothing rests on the old policy, whichever house it was asked for in.
+    async fn enforce(&mut self, plan: Plan) {
+        let Plan { reloaded: Reloaded { loaded, changed, kept }, operations, certificate } = plan;
+        let config = operations.config.clone();
+        self.foundation.enforce(&operations);
+        let reached = Reached::new(&config, &self.addresses);
+        self.front.rebuild(House::new(operations, reached, self.draining.clone()));
+        if let (Some(keeper), Some(certificate)) = (self.keeper.clone(), certificate) {
+            // It may wait for a look at the files, which reads them.
+            let replaced = spawn_blocking(move || keeper.replace(certificate)).await;
+            replaced.unwrap_or_else(|error| tracing::error!(%error, "the certificate was not replaced"));
+        }
+        // Nobody listens any more where the server has ended.
+        self.bounds.send_replace(bounds(&loaded));
+        self.logging.set_level(config.log.level);
+        self.loaded = loaded;
+        for warning in &self.loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        for kept in &kept {
+            tracing::warn!("{kept}");
+        }
+        tracing::info!(changed = changed.join(", "), "the settings were reloaded");
+        if let Some(house) = self.front.house() {
+            super::warn_of(house.operations()).await;
+        }
+        let foundation = self.foundation.clone();
+        let resized = spawn_blocking(move || foundation.resize(&config)).await;
+        resized.unwrap_or_else(|error| tracing::error!(%error, "the cache was not brought within cache.max_size"));
+    }
+}
+
+/// What the server takes from the settings while it runs.
+pub(super) fn bounds(loaded: &Loaded) -> Bounds {
+    Bounds { limits: Arc::new(loaded.config.limits.clone()), drain: loaded.config.server.drain }
+}
