@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use url::Url;
 
-use crate::config::Config;
+use crate::config::{Config, Miss};
 
 /// Where a GOPROXY list stands, and what it says.
 struct Goproxy {
@@ -37,14 +37,15 @@ fn goproxy(variable: impl Fn(&str) -> Option<String>) -> Option<Goproxy> {
 
 /// A 404 from us leads the go command on to whatever stands after us, and so does any failure where a `|` follows us.
 fn after_us(config: &Config, Goproxy { source, list }: &Goproxy) -> Option<String> {
-    let entries: Vec<(&str, bool)> = list.split_inclusive([',', '|']).map(|entry| (entry.trim_end_matches([',', '|']).trim(), entry.ends_with('|'))).collect();
+    let entries: Vec<(&str, bool)> =
+        list.split_inclusive([',', '|']).map(|entry| (entry.trim_end_matches([',', '|']).trim(), entry.ends_with('|'))).collect();
     let us = entries.iter().position(|(entry, _)| is_us(config, entry))?;
     let (next, _) = entries.get(us + 1..)?.iter().find(|(entry, _)| !entry.is_empty())?;
     if *next == "off" {
         return None;
     }
     let (_, any_failure) = entries.get(us)?;
-    if config.private.miss_is_refused && !any_failure {
+    if config.private.miss == Miss::Refuse && !any_failure {
         return None;
     }
     // A URL in the list may hold credentials.

@@ -10,7 +10,8 @@ const GLOB_CHARS: [char; 4] = ['*', '?', '[', '\\'];
 
 /// Every pair of patterns of two owners that some path may match.
 pub(super) fn findings(config: &Config) -> Vec<String> {
-    let patterns: Vec<_> = config.owners.iter().flat_map(|(name, owner)| owner.modules.iter().map(move |pattern| (name, pattern))).collect();
+    let patterns: Vec<_> =
+        config.owners.iter().flat_map(|(name, owner)| owner.modules.iter().map(move |pattern| (name, pattern))).collect();
     let mut findings = Vec::new();
     for (i, (owner, pattern)) in patterns.iter().enumerate() {
         let meets = patterns[..i].iter().filter(|(other, earlier)| other != owner && meet(&earlier.value, &pattern.value));
@@ -80,7 +81,9 @@ mod tests {
     #[test]
     fn each_pair_of_two_owners_is_told_with_its_lines() {
         let config = |text: &str| Config::from_toml(text).unwrap();
-        let apart = config("[owners.a]\nmodules = [\"corp.example.com/a\", \"corp.example.com/a/b\"]\n[owners.b]\nmodules = [\"corp.example.com/b\"]\n");
+        let apart = config(
+            "[owners.a]\nmodules = [\"corp.example.com/a\", \"corp.example.com/a/b\"]\n[owners.b]\nmodules = [\"corp.example.com/b\"]\n",
+        );
         assert_eq!(findings(&apart), Vec::<String>::new(), "an owner's own may meet");
         let meeting = config("[owners.a]\nmodules = [\"corp.example.com/*\"]\n[owners.b]\nmodules = [\"corp.example.com/b\"]\n");
         let told = findings(&meeting);
