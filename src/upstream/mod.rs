@@ -186,16 +186,17 @@ impl Upstream {
     /// One request, tried again once where the connection broke before an answer began: a kept connection may
     /// have been closed by the other side at that very moment.
     async fn get(&self, step: Step<'_>, target: Target<'_>, principal: &str) -> Result<reqwest::Response, UpstreamError> {
-        match self.get_once(step).await {
+        match self.get_once(step, target).await {
             Err(Broken::BeforeAnswer(_)) => {
                 self.permit(target, principal).await?;
-                self.get_once(step).await.map_err(Broken::into_error)
+                self.get_once(step, target).await.map_err(Broken::into_error)
             }
             other => other.map_err(Broken::into_error),
         }
     }
 
-    async fn get_once(&self, step: Step<'_>) -> Result<reqwest::Response, Broken> {
+    /// Ended when the path may not leave any more: connecting takes its time, and nothing may be sent after it.
+    async fn get_once(&self, step: Step<'_>, target: Target<'_>) -> Result<reqwest::Response, Broken> {
         let Step { url, sender, trust, authorization } = step;
         let host = || public_name(url);
         let refused = |why: String| Broken::Finally(redirect(sender, why));
@@ -204,7 +205,18 @@ impl Upstream {
         if let Some(authorization) = authorization {
             request = request.header(AUTHORIZATION, authorization.clone());
         }
-        match tokio::time::timeout(self.head_timeout, request.send()).await {
+        let denied = async {
+            match target.path() {
+                Some(path) => self.gate.until_denied(path).await,
+                None => std::future::pending().await,
+            }
+        };
+        let answered = tokio::select! {
+            biased;
+            denied = denied => return Err(Broken::Finally(UpstreamError::Denied(denied))),
+            answered = tokio::time::timeout(self.head_timeout, request.send()) => answered,
+        };
+        match answered {
             Err(_) => Err(Broken::Finally(UpstreamError::Timeout { host: host(), what: "no answer" })),
             Ok(Ok(mut response)) => {
                 self.skew.note(host, response.headers());

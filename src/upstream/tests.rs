@@ -401,3 +401,25 @@ async fn a_certificate_for_another_name_is_a_failure() {
     assert!(matches!(ask(&upstream(&trusting(url, &ca)), ModuleAsk::List).await, Err(UpstreamError::Failed { .. })));
     assert_eq!(serving.join().unwrap(), None);
 }
+
+#[tokio::test]
+async fn what_becomes_private_while_connecting_is_not_sent() {
+    let slow = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}", slow.local_addr().unwrap().port()).parse().unwrap();
+    let (_, ca, _) = tls_server("localhost");
+    let records = Arc::new(crate::store::double::Double::default());
+    let gate = fake::gate(records.clone());
+    let upstream = Arc::new(fake::upstream(&trusting(url, &ca), gate.clone()));
+    let asked = tokio::spawn(async move { ask(&upstream, ModuleAsk::List).await.err() });
+    // It has connected, and waits for the other side's part of the handshake.
+    let (mut connection, _) = slow.accept().await.unwrap();
+    let mut hello = vec![0; 1 << 10];
+    assert!(tokio::io::AsyncReadExt::read(&mut connection, &mut hello).await.unwrap() > 0);
+    records.host(path().as_str(), "default");
+    let error = asked.await.unwrap();
+    assert!(matches!(error, Some(UpstreamError::Denied(Denied::Private(_)))), "{error:?}");
+    // Nothing more comes: the connection is given up.
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(20), tokio::io::AsyncReadExt::read_to_end(&mut connection, &mut rest)).await;
+    assert!(ended.is_ok() && !rest.windows(4).any(|bytes| bytes == b"list"));
+}
