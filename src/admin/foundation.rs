@@ -94,6 +94,11 @@ impl Foundation {
         Ok(Operations { config: Arc::new(config), stores, policy, access, upstream, cache, audit, metrics })
     }
 
+    /// The audit trail.
+    pub fn audit(&self) -> &Audit {
+        &self.audit
+    }
+
     /// Puts what was planned in force: from here on its policy alone lets paths leave, for whatever is under way as well.
     pub fn enforce(&self, operations: &Operations) {
         self.gate.enforce(operations.policy.clone());

@@ -2,7 +2,7 @@
 
 use super::Operations;
 use crate::observe::metrics::{CacheState, HostedState};
-use crate::store::StoreError;
+use crate::store::Holding;
 
 impl Operations {
     /// The page. Where the store fails, what it would have told stays as it was: that it fails, others tell.
@@ -15,25 +15,18 @@ impl Operations {
         self.metrics.cache.state(&CacheState {
             entries: usage.entries,
             bytes: usage.bytes,
-            bytes_max: self.config.cache.max_size,
+            bytes_max: usage.bytes_max,
+            last_copies: usage.last_copies,
+            complete: usage.complete,
+            memory: self.cache.memory_usage().bytes,
             evicted: usage.evicted,
             corrupt: usage.corrupt,
-            ..CacheState::default()
         });
-        if let Ok(hosted) = self.hosted().await {
-            self.metrics.hosted.state(&hosted);
+        if let Ok(index) = self.stores.records.hosted_index().await {
+            let sum = |of: fn(&Holding) -> u64| index.holdings.values().map(of).sum();
+            let (versions, bytes) = (sum(|holding| holding.versions), sum(|holding| holding.bytes));
+            self.metrics.hosted.state(&HostedState { modules: index.hosted.len() as u64, versions, bytes });
         }
         self.metrics.text()
-    }
-
-    async fn hosted(&self) -> Result<HostedState, StoreError> {
-        let index = self.stores.records.hosted_index().await?;
-        let mut state = HostedState { modules: index.hosted.len() as u64, ..HostedState::default() };
-        for path in index.hosted.keys() {
-            let Some(module) = self.stores.records.module(path).await? else { continue };
-            state.versions += module.versions.len() as u64;
-            state.bytes += module.versions.iter().map(|version| version.zip.len + version.go_mod.len).sum::<u64>();
-        }
-        Ok(state)
     }
 }

@@ -74,6 +74,7 @@ impl Operations {
         for opening in self.policy.openings().await? {
             findings.push(format!("{} may leave (rule: {}) though it is {}", opening.path, opening.rule, opening.opened.relation()));
         }
+        findings.extend(self.upstream.clock_finding());
         let index = self.stores.records.hosted_index().await?;
         for host in index.made_public.keys() {
             let path = host.parse().map_err(|_| StoreError::Corrupt(format!("{host} is no host")))?;

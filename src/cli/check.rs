@@ -2,7 +2,9 @@
 
 mod clock;
 mod disk;
+mod environment;
 mod keys;
+mod owners;
 mod upstream;
 
 use std::process::ExitCode;
@@ -38,6 +40,8 @@ async fn findings_of(global: &Global, config: &Config) -> Vec<String> {
     let mut findings = disk::findings(config);
     findings.extend(keys::findings(config));
     findings.extend(clock::findings(&config.data_dir));
+    findings.extend(owners::findings(config));
+    findings.extend(environment::findings(config));
     findings.extend(upstream::findings(&config.upstream).await);
     // A directory that the first start will make holds nothing to be looked at; what stands against making it was told.
     if global.server.is_some() || !connection::is_unused(&config.data_dir) {

@@ -93,7 +93,7 @@ pub(super) const KEYS: &[Key] = &[
 ];
 
 /// What a running gateway cannot change: it is opened, or begun, once.
-pub(super) const FIXED: &[&str] = &["data_dir", "server.listen", "server.tls_listen", "server.admin_listen", "log.format"];
+pub(super) const FIXED: &[&str] = &["data_dir", "server.listen", "server.tls_listen", "server.admin_listen", "cache.memory", "log.format"];
 
 /// What a run without a file has besides: key and value, written as in the environment.
 pub(super) const BUILT_IN: &[(&str, &str)] =

@@ -121,7 +121,10 @@ pub(super) fn reject(reject: &Reject) -> Answered {
 /// headers.
 pub(super) fn refuse(refusal: &Refusal, request_id: &str) -> Answered {
     let mut text = refusal.to_string();
-    let failed = matches!(refusal, Refusal::Full | Refusal::Upstream(_) | Refusal::UpstreamSlow(_) | Refusal::Storage(_));
+    let failed = matches!(
+        refusal,
+        Refusal::Full | Refusal::Upstream(_) | Refusal::UpstreamSlow(_) | Refusal::Storage(_) | Refusal::Busy(_) | Refusal::LogInsBusy(_)
+    );
     if failed {
         text = format!("{} (request {request_id})", text.trim_end());
     }

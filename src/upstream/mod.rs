@@ -14,6 +14,7 @@ mod client;
 mod credentials;
 #[cfg(test)]
 pub(crate) mod fake;
+mod http_date;
 mod retry_after;
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,7 @@ pub(crate) use chain::Walk;
 use client::{Clients, Forbidden, Trust};
 pub use client::{SetupError, proxy_for};
 use credentials::Credentials;
+use http_date::Skew;
 
 /// Redirects followed for one answer.
 const REDIRECTS_MAX: usize = 5;
@@ -221,6 +223,7 @@ pub struct Upstream {
     gate: Arc<Gate>,
     head_timeout: Duration,
     stall: Duration,
+    skew: Skew,
 }
 
 impl Upstream {
@@ -244,12 +247,18 @@ impl Upstream {
             // Connecting counts into the time to the head, and may take its own time.
             head_timeout: config.connect_timeout.max(config.stall_timeout),
             stall: config.stall_timeout,
+            skew: Skew::default(),
         })
     }
 
     /// Starts a walk along the chain.
     pub(crate) fn walk(&self) -> Walk<'_> {
         Walk::new(&self.hops)
+    }
+
+    /// What is wrong with our clock, or an upstream's, as the last answer told it.
+    pub fn clock_finding(&self) -> Option<String> {
+        self.skew.finding()
     }
 
     /// The upstreams that are left alone now, in the order of the chain.
@@ -333,6 +342,7 @@ impl Upstream {
         match tokio::time::timeout(self.head_timeout, request.send()).await {
             Err(_) => Err(Broken::Finally(UpstreamError::Timeout { host: host(), what: "no answer" })),
             Ok(Ok(mut response)) => {
+                self.skew.note(host, response.headers());
                 if direct {
                     response.extensions_mut().insert(Direct);
                 }

@@ -4,13 +4,6 @@ use std::time::{Duration, SystemTime};
 
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
-use time::PrimitiveDateTime;
-use time::format_description::BorrowedFormatItem;
-use time::macros::format_description;
-
-/// The one form of dates that is still written.
-const DATE: &[BorrowedFormatItem<'_>] =
-    format_description!("[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT");
 
 /// What a 429 or 503 says of it; nothing where it says none, or a time that is past.
 pub(super) fn of(status: StatusCode, headers: &HeaderMap) -> Option<Duration> {
@@ -26,8 +19,7 @@ fn parse(text: &str, now: SystemTime) -> Option<Duration> {
         // More digits than fit are a long time all the same.
         return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
     }
-    let date = PrimitiveDateTime::parse(text, DATE).ok()?.assume_utc();
-    SystemTime::from(date).duration_since(now).ok()
+    super::http_date::parse(text)?.duration_since(now).ok()
 }
 
 #[cfg(test)]

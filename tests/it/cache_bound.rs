@@ -183,9 +183,9 @@ fn gc_tells_what_goes_and_removes_it_only_by_force_and_shows_last_copies() {
     assert_eq!(http::get(gateway.address(), &file("zip")).expect("an answer").status, 404 + 6);
     let stray = gateway.data_dir().join("cache/download/README");
     fs::write(&stray, "mine").expect("write a stray file");
-    let kept = "last-copy\tdownload/example.com/big/gone/@v/v1.0.0.mod\t28\n";
+    let kept = "last-copy\tdownload/example.com/big/gone/@v/v1.0.0.mod\t28\tupstream has it no more; stays\n";
     let found = gateway.cli(&["gc"]);
-    let goes = "cache-stray\tdownload/README\t4\n";
+    let goes = "cache-stray\tdownload/README\t4\tis nobody's\n";
     assert_eq!(found.stdout, format!("{kept}{goes}would remove: 1 files, 4 bytes; --force removes them\n"));
     assert!(stray.exists());
     assert_eq!(gateway.cli(&["gc", "--force"]).stdout, format!("{kept}{goes}removed: 1 files, 4 bytes\n"));

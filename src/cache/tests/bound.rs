@@ -316,7 +316,7 @@ async fn a_list_that_is_gone_makes_all_that_is_kept_of_the_module_last_copies() 
     for ask in stock(&world.fake) {
         world.get(&ask).await.unwrap();
     }
-    world.pass(FRESH);
+    world.pass(STALE);
     world.fake.set(&target("@v/list"), Act::status(404, "text/plain", "gone"));
     world.absence(&list()).await;
     assert_eq!(world.cache.usage().last_copies, 3);
@@ -324,7 +324,7 @@ async fn a_list_that_is_gone_makes_all_that_is_kept_of_the_module_last_copies() 
     world.fake.set(&target("@v/list"), Act::ok("text/plain", "v1.1.0\n"));
     world.get(&list()).await.unwrap();
     assert_eq!(world.cache.usage().last_copies, 3);
-    world.pass(FRESH);
+    world.pass(STALE);
     world.fake.set(&target("@v/list"), Act::ok("text/plain", "v1.1.0\nv1.0.0\n"));
     world.get(&list()).await.unwrap();
     assert_eq!(world.cache.usage().last_copies, 0);

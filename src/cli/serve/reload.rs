@@ -6,12 +6,13 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 
 use super::super::certificates;
-use crate::admin::{Foundation, Operations};
+use crate::admin::{Foundation, OPERATOR, Operations};
 use crate::config::{Environment, Flags, Loaded, Reloaded, load};
 use crate::http::front::{Front, House};
 use crate::http::keeper::{Keeper, Prepared};
 use crate::http::paste::Reached;
 use crate::http::{Addresses, Bounds};
+use crate::observe::audit::{Actor, Event};
 use crate::observe::logs::Logging;
 
 /// A running gateway, as far as settings can change it.
@@ -52,10 +53,12 @@ impl Running {
         match spawn_blocking(move || plan(&flags, &running, &foundation)).await.map_err(anyhow::Error::from).flatten() {
             Ok(plan) => self.enforce(plan).await,
             Err(error) => {
+                let text = format!("{error:#}");
                 // A line a problem, as `check` prints them.
-                for problem in format!("{error:#}").lines() {
+                for problem in text.lines() {
                     tracing::error!("{problem}");
                 }
+                self.foundation.audit().record(&Actor::local(OPERATOR), &Event::Reload { taken: false, text });
                 tracing::error!("the settings were not reloaded: those from before hold");
             }
         }
@@ -83,7 +86,9 @@ impl Running {
         for kept in &kept {
             tracing::warn!("{kept}");
         }
-        tracing::info!(changed = changed.join(", "), "the settings were reloaded");
+        let changed = changed.join(", ");
+        tracing::info!(changed, "the settings were reloaded");
+        self.foundation.audit().record(&Actor::local(OPERATOR), &Event::Reload { taken: true, text: changed });
         if let Some(house) = self.front.house() {
             super::warn_of(house.operations()).await;
         }

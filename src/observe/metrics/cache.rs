@@ -21,6 +21,10 @@ pub struct CacheState {
     pub evicted: u64,
     /// Entries that were not as they were written, since the start.
     pub corrupt: u64,
+    /// Every file is known; until then `bytes` is an upper bound.
+    pub complete: bool,
+    /// Bytes of small answers that are in memory as well.
+    pub memory: u64,
 }
 
 /// What is kept. Cheap to clone.
@@ -32,6 +36,8 @@ pub struct CacheMetrics {
     last_copies: IntGauge,
     evicted: IntCounter,
     corrupt: IntCounter,
+    complete: IntGauge,
+    memory: IntGauge,
     /// Two pages that are written at once must not both add what came since the last.
     counting: Arc<Mutex<()>>,
 }
@@ -45,6 +51,8 @@ impl CacheMetrics {
             last_copies: families.gauge("modgate_cache_last_copies", "Files in the cache that upstream has no more.")?,
             evicted: families.counter("modgate_cache_evictions_total", "Entries that had to go for others.")?,
             corrupt: families.counter("modgate_cache_corrupt_total", "Entries that were not as they were written, and were set aside.")?,
+            complete: families.gauge("modgate_cache_index_complete", "1 once every file of the cache is known, after a start.")?,
+            memory: families.gauge("modgate_cache_memory_bytes", "Bytes of small answers that are kept in memory as well.")?,
             counting: Arc::default(),
         })
     }
@@ -55,6 +63,8 @@ impl CacheMetrics {
         set(&self.bytes, state.bytes);
         set(&self.bytes_max, state.bytes_max);
         set(&self.last_copies, state.last_copies);
+        set(&self.complete, state.complete.into());
+        set(&self.memory, state.memory);
         let _counting = self.counting.lock().unwrap_or_else(PoisonError::into_inner);
         for (counter, total) in [(&self.evicted, state.evicted), (&self.corrupt, state.corrupt)] {
             counter.inc_by(total.saturating_sub(counter.get()));
