@@ -164,6 +164,8 @@ pub(crate) struct Incoming {
     stall: Duration,
     role: UpstreamRole,
     metrics: Arc<UpstreamMetrics>,
+    /// What its request comes to, once this is what it was answered with: counted when it is over.
+    outcome: Option<UpstreamOutcome>,
     /// Its length in bytes, where the upstream told; it is held to it.
     pub(crate) len: Option<u64>,
 }
@@ -188,8 +190,14 @@ impl Incoming {
     /// `Timeout` after `upstream.stall_timeout` without a byte, `Cut` when the connection ends before the body does.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, UpstreamError> {
         match tokio::time::timeout(self.stall, self.response.chunk()).await {
-            Err(_) => Err(UpstreamError::Timeout { host: self.host.clone(), what: "its answer stalled" }),
-            Ok(Err(e)) => Err(UpstreamError::Cut { host: self.host.clone(), reason: reason(e) }),
+            Err(_) => {
+                self.comes_to(UpstreamOutcome::Timeout);
+                Err(UpstreamError::Timeout { host: self.host.clone(), what: "its answer stalled" })
+            }
+            Ok(Err(e)) => {
+                self.comes_to(UpstreamOutcome::Cut);
+                Err(UpstreamError::Cut { host: self.host.clone(), reason: reason(e) })
+            }
             Ok(Ok(chunk)) => {
                 self.metrics.received(self.role, chunk.as_ref().map_or(0, |chunk| chunk.len() as u64));
                 Ok(chunk)
@@ -198,8 +206,21 @@ impl Incoming {
     }
 
     /// This answer is no answer.
-    pub(crate) fn malformed(&self, reason: impl Into<String>) -> UpstreamError {
+    pub(crate) fn malformed(&mut self, reason: impl Into<String>) -> UpstreamError {
+        self.comes_to(UpstreamOutcome::Malformed);
         UpstreamError::Malformed { host: self.host.clone(), reason: reason.into() }
+    }
+
+    fn comes_to(&mut self, outcome: UpstreamOutcome) {
+        self.outcome = self.outcome.map(|_| outcome);
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        if let Some(outcome) = self.outcome {
+            self.metrics.came_to(self.role, outcome);
+        }
     }
 }
 
@@ -277,9 +298,13 @@ impl Upstream {
         let pass = self.breakers.of(&hop.url, role).admit()?;
         self.tell_breakers(role);
         let begun = Instant::now();
-        let outcome = self.follow(hop, target, principal).await;
+        let mut outcome = self.follow(hop, target, principal).await;
         if let Some(word) = counted(&outcome) {
-            self.metrics.asked(role, word, begun.elapsed());
+            self.metrics.asked(role, begun.elapsed());
+            match &mut outcome {
+                Ok(Reply::Found(incoming)) => incoming.outcome = Some(word),
+                _ => self.metrics.came_to(role, word),
+            }
         }
         pass.settle(went(&outcome));
         self.tell_breakers(role);
@@ -370,7 +395,8 @@ impl Upstream {
         let len = response.content_length();
         let content_type = header(response.headers(), &CONTENT_TYPE).map(str::to_owned);
         let retry_after = retry_after::of(status, response.headers());
-        let mut incoming = Incoming { response, host, stall: self.stall, role: target.role(), metrics: self.metrics.clone(), len };
+        let mut incoming =
+            Incoming { response, host, stall: self.stall, role: target.role(), metrics: self.metrics.clone(), outcome: None, len };
         match status {
             StatusCode::OK if encoded => Err(incoming.malformed("it is encoded, which was not asked for")),
             StatusCode::OK => Ok(Reply::Found(incoming)),
@@ -390,7 +416,7 @@ impl Upstream {
                 let text = absence::text(content_type, &body, cut, || absence_line(target, &incoming.host, status));
                 Ok(Reply::Absent(Absent { status: status.as_u16(), text }))
             }
-            other => Err(UpstreamError::Status { host: incoming.host, status: other.as_u16(), retry_after }),
+            other => Err(UpstreamError::Status { host: incoming.host.clone(), status: other.as_u16(), retry_after }),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::support::files_below;
 use crate::support::gateway::Gateway;
 use crate::support::http;
 use crate::support::process::{self, Ran};
@@ -244,6 +245,21 @@ fn every_alert_is_explained_and_asks_for_metrics_that_there_are() {
             let family = metric.strip_suffix("_bucket").unwrap_or(metric);
             assert!(metrics.contains(&format!("# TYPE {family} ")), "{name} asks for {family}, which there is not");
         }
+    }
+}
+
+#[test]
+fn every_line_of_the_log_that_the_page_names_is_written_somewhere() {
+    let page = read(&root().join("docs/operating.md"));
+    let (_, table) = page.split_once("Lines worth knowing:").expect("the table");
+    let (table, _) = table.split_once("\n## ").expect("its end");
+    let cells = table.lines().filter(|row| row.starts_with("| `")).filter_map(|row| row.split('|').nth(1));
+    let named: Vec<&str> = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    assert!(named.len() > 10, "{named:?}");
+    let sources = files_below(&root().join("src"));
+    let source: String = sources.iter().map(|file| read(Path::new(file))).collect();
+    for line in named {
+        assert!(source.contains(line), "nothing logs {line:?}");
     }
 }
 

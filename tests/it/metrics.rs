@@ -60,7 +60,7 @@ fn promtool_finds_nothing_to_mend_after_all_sorts_of_traffic_and_no_label_holds_
         gateway.ask("GET", &format!("/corp.example.com/planted{n}/@v/list"), &[]);
         gateway.ask("GET", &format!("/planted.example.net/absent{n}/@latest"), &[]);
         gateway.ask("GET", &format!("/api/packages/plantedowner{n}/go/x.example.com/y/@v/list"), &[]);
-        gateway.ask("GET", "/example.net/alpha/@v/list", &[("Authorization", &format!("Bearer planted{n}"))]);
+        gateway.ask("GET", "/example.net/alpha/@v/list", &[("Authorization", &format!("Bearer plantedtoken{n}"))]);
     }
     gateway.ask("GET", "/planted/../x", &[]);
     gateway.ask("PLANTED", "/x.example.com/y/@v/list", &[]);
