@@ -89,9 +89,12 @@ impl Service for Front {
     async fn retire(&self) {
         if let Some(house) = self.house.swap(None) {
             house.operations.cache.abandon_fills();
-            // The last commit is waited for; and what the next start is quicker for knowing is written down, also where a fill that
-            // nobody waits for any more holds on to the cache.
-            let closing = move || house.operations.cache.close();
+            // The last commit is waited for; what the next start is quicker for knowing is written down, and what the audit trail was
+            // told, also where something that nobody waits for any more holds on to them.
+            let closing = move || {
+                house.operations.cache.close();
+                house.operations.audit.close();
+            };
             let _ = tokio::task::spawn_blocking(closing).await;
         }
     }

@@ -6,9 +6,7 @@
 //! implementation must satisfy.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs::File;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -23,15 +21,19 @@ mod data_dir;
 #[cfg(test)]
 pub(crate) mod double;
 mod embedded;
+mod finding;
 mod hex;
 mod holding;
 mod restore;
+mod token;
 
 pub use data_dir::{DataDir, FORMAT, OpenError};
 pub use embedded::{Embedded, HealReport};
+pub use finding::{Finding, FindingKind, Verified};
 pub(crate) use hex::hex;
 pub use holding::{Holding, MovePath, Moved, OverQuota};
 pub use restore::{RestoreError, Restored, restore};
+pub use token::{Scope, TokenHash, TokenRecord};
 
 /// A point in the history of the record store: every change makes a higher one.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
@@ -285,50 +287,6 @@ impl<T> std::ops::Deref for Fresh<T> {
     }
 }
 
-/// What may be done with a token. `admin` implies all, `publish` and `delete` imply `read`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Scope {
-    /// Read modules.
-    Read,
-    /// Publish versions.
-    Publish,
-    /// Delete versions.
-    Delete,
-    /// Everything, operations too.
-    Admin,
-}
-
-/// SHA-256 of a token's text: tokens are random, so no slow hash is needed.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-pub struct TokenHash(#[serde(with = "hex")] pub [u8; 32]);
-
-/// A token as it is kept; the secret itself is kept nowhere.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TokenRecord {
-    /// What `token revoke` takes; not secret.
-    pub id: String,
-    /// What the operator called it.
-    pub name: String,
-    /// How it is found.
-    pub hash: TokenHash,
-    /// What it may do.
-    pub scopes: Vec<Scope>,
-    /// Bound to these owners; all if empty.
-    pub owners: Vec<OwnerName>,
-    /// When it was made, seconds since 1970.
-    pub created_unix: u64,
-    /// When it ends, seconds since 1970; never if absent.
-    pub expires_unix: Option<u64>,
-}
-
-impl TokenRecord {
-    /// Whether its end is over.
-    pub fn has_ended(&self) -> bool {
-        self.expires_unix.is_some_and(|end| end <= unix_now())
-    }
-}
-
 /// One line of the egress ledger: the first time that a path left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerLine {
@@ -448,56 +406,6 @@ impl Pin {
     pub(in crate::store) fn new(held: Box<dyn Send + Sync>) -> Self {
         Self { _held: held }
     }
-}
-
-/// What is wrong with something stored.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum FindingKind {
-    /// A record names a blob that is not there: the version cannot be served.
-    BlobMissing,
-    /// A blob is not what its name says: the version cannot be served.
-    BlobDamaged,
-    /// A blob that no record names.
-    BlobUnused,
-    /// A record's file, or the journal, is not there, or says something else than what is served.
-    RecordDamaged,
-    /// Lines of the egress ledger or of the known modules cannot be read.
-    LedgerDamaged,
-    /// A file that does not belong there.
-    Stray,
-}
-
-impl fmt::Display for FindingKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::BlobMissing => "blob-missing",
-            Self::BlobDamaged => "blob-damaged",
-            Self::BlobUnused => "blob-unused",
-            Self::RecordDamaged => "record-damaged",
-            Self::LedgerDamaged => "ledger-damaged",
-            Self::Stray => "stray",
-        })
-    }
-}
-
-/// Something wrong that is not mended by itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// What kind.
-    pub kind: FindingKind,
-    /// Where.
-    pub path: PathBuf,
-    /// What, for people.
-    pub text: String,
-}
-
-/// What [`Verify::verify`] saw.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Verified {
-    /// Hosted versions that were looked at.
-    pub hosted: u64,
-    /// What is wrong.
-    pub findings: Vec<Finding>,
 }
 
 /// Looks at everything hosted, while serving.

@@ -1,6 +1,6 @@
 //! The way out: the sole owner of [`reqwest::Client`].
 //!
-//! A request that names a module takes a [`PublicPath`], and every further one that follows from it, a redirect
+//! A request that names a module takes a [`PublicPath`](crate::egress::PublicPath), and every further one that follows from it, a redirect
 //! or a second try, asks the egress policy for another. Nothing of a client's request goes along: no header,
 //! no query. Answers are never decoded: what arrives is bounded by whoever reads it. An upstream that keeps failing is left
 //! alone for a while, see [`Breakers`].
@@ -12,26 +12,26 @@ mod chain;
 #[expect(clippy::disallowed_types, reason = "the sole owner of HTTP clients")]
 mod client;
 mod credentials;
+mod error;
 #[cfg(test)]
 pub(crate) mod fake;
 mod http_date;
+mod incoming;
 mod retry_after;
+mod target;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use reqwest::StatusCode;
 use reqwest::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use url::Url;
 
 use crate::config::{self, Hop};
-use crate::egress::{Denied, Gate, PublicPath};
-use crate::module::{ModulePath, Version};
+use crate::egress::{Denied, Gate};
 use crate::observe::metrics::{BreakerState, UpstreamMetrics, UpstreamOutcome, UpstreamRole};
-use crate::protocol::ModuleAsk;
 
 use address::Inner;
 use breaker::Went;
@@ -40,76 +40,16 @@ pub(crate) use chain::Walk;
 use client::{Clients, Forbidden, Trust};
 pub use client::{SetupError, proxy_for};
 use credentials::Credentials;
+pub use error::UpstreamError;
 use http_date::Skew;
+pub(crate) use incoming::Incoming;
+pub(crate) use target::Target;
+use target::url_of;
 
 /// Redirects followed for one answer.
 const REDIRECTS_MAX: usize = 5;
 /// Of the body of a 404 or 410, this much is read: enough to know that it is too long.
 const ABSENCE_BYTES_MAX: usize = 4 * absence::TEXT_BYTES_MAX;
-
-/// Why there is no answer. None of these is an absence.
-#[derive(Debug, thiserror::Error)]
-pub enum UpstreamError {
-    /// There is no upstream.
-    #[error("upstream is off")]
-    Off,
-    /// The egress policy does not let the path out (any more).
-    #[error(transparent)]
-    Denied(#[from] Denied),
-    /// It failed too often of late, and is not asked for a while.
-    #[error(transparent)]
-    Down(#[from] Down),
-    /// It did not connect, answer or go on in time.
-    #[error("{host} was too slow: {what}")]
-    Timeout {
-        /// Who.
-        host: String,
-        /// What took too long.
-        what: &'static str,
-    },
-    /// It answered neither 200 nor 404 nor 410.
-    #[error("{host} answered {status}")]
-    Status {
-        /// Who.
-        host: String,
-        /// With what.
-        status: u16,
-        /// For how long it wants to be left alone.
-        retry_after: Option<Duration>,
-    },
-    /// It could not be reached, or what came was no HTTP.
-    #[error("{host} failed: {reason}")]
-    Failed {
-        /// Who.
-        host: String,
-        /// How.
-        reason: String,
-    },
-    /// Its answer ended before its end.
-    #[error("{host} cut its answer short: {reason}")]
-    Cut {
-        /// Who.
-        host: String,
-        /// How.
-        reason: String,
-    },
-    /// It redirected to where we do not go.
-    #[error("{host} sent a redirect that is not followed: {reason}")]
-    Redirect {
-        /// Who.
-        host: String,
-        /// Why not.
-        reason: String,
-    },
-    /// It answered 200 with something that is no answer to what was asked.
-    #[error("{host} sent a malformed answer: {reason}")]
-    Malformed {
-        /// Who.
-        host: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-}
 
 /// The upstream says that it does not have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,108 +60,12 @@ pub struct Absent {
     pub text: String,
 }
 
-/// What an upstream is asked for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Target<'a> {
-    /// A module.
-    Module(&'a PublicPath, &'a ModuleAsk),
-    /// A record of a checksum database, by its name.
-    Lookup(&'a str, &'a PublicPath, &'a Version),
-    /// A tile of a checksum database.
-    Tile(&'a str, &'a str),
-    /// The newest signed head of a checksum database.
-    Head(&'a str),
-}
-
-impl<'a> Target<'a> {
-    fn path(self) -> Option<&'a ModulePath> {
-        match self {
-            Self::Module(public, _) | Self::Lookup(_, public, _) => Some(public.path()),
-            Self::Tile(..) | Self::Head(_) => None,
-        }
-    }
-
-    fn role(self) -> UpstreamRole {
-        match self {
-            Self::Module(..) => UpstreamRole::Modules,
-            Self::Lookup(..) | Self::Tile(..) | Self::Head(_) => UpstreamRole::Sumdb,
-        }
-    }
-}
-
 /// What an upstream answered.
 pub(crate) enum Reply {
     /// 200.
     Found(Incoming),
     /// 404 or 410.
     Absent(Absent),
-}
-
-/// The body of a 200 as it arrives.
-pub(crate) struct Incoming {
-    response: reqwest::Response,
-    host: String,
-    stall: Duration,
-    role: UpstreamRole,
-    metrics: Arc<UpstreamMetrics>,
-    /// What its request comes to, once this is what it was answered with: counted when it is over.
-    outcome: Option<UpstreamOutcome>,
-    /// Its length in bytes, where the upstream told; it is held to it.
-    pub(crate) len: Option<u64>,
-}
-
-impl Incoming {
-    /// Who sends it.
-    pub(crate) fn host(&self) -> &str {
-        &self.host
-    }
-
-    /// Whether it says that it is a page for people.
-    pub(crate) fn is_html(&self) -> bool {
-        let kind = header(self.response.headers(), &CONTENT_TYPE).unwrap_or_default();
-        let kind = kind.split(';').next().unwrap_or_default().trim();
-        kind.eq_ignore_ascii_case("text/html") || kind.eq_ignore_ascii_case("application/xhtml+xml")
-    }
-
-    /// The next bytes; `None` at the end.
-    ///
-    /// # Errors
-    ///
-    /// `Timeout` after `upstream.stall_timeout` without a byte, `Cut` when the connection ends before the body does.
-    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, UpstreamError> {
-        match tokio::time::timeout(self.stall, self.response.chunk()).await {
-            Err(_) => {
-                self.comes_to(UpstreamOutcome::Timeout);
-                Err(UpstreamError::Timeout { host: self.host.clone(), what: "its answer stalled" })
-            }
-            Ok(Err(e)) => {
-                self.comes_to(UpstreamOutcome::Cut);
-                Err(UpstreamError::Cut { host: self.host.clone(), reason: reason(e) })
-            }
-            Ok(Ok(chunk)) => {
-                self.metrics.received(self.role, chunk.as_ref().map_or(0, |chunk| chunk.len() as u64));
-                Ok(chunk)
-            }
-        }
-    }
-
-    /// This answer is no answer.
-    pub(crate) fn malformed(&mut self, reason: impl Into<String>) -> UpstreamError {
-        self.comes_to(UpstreamOutcome::Malformed);
-        UpstreamError::Malformed { host: self.host.clone(), reason: reason.into() }
-    }
-
-    fn comes_to(&mut self, outcome: UpstreamOutcome) {
-        self.outcome = self.outcome.map(|_| outcome);
-    }
-}
-
-impl Drop for Incoming {
-    fn drop(&mut self) {
-        if let Some(outcome) = self.outcome {
-            self.metrics.came_to(self.role, outcome);
-        }
-    }
 }
 
 /// Whether the files of the settings can be used: secrets and certificates.
@@ -395,8 +239,8 @@ impl Upstream {
         let len = response.content_length();
         let content_type = header(response.headers(), &CONTENT_TYPE).map(str::to_owned);
         let retry_after = retry_after::of(status, response.headers());
-        let mut incoming =
-            Incoming { response, host, stall: self.stall, role: target.role(), metrics: self.metrics.clone(), outcome: None, len };
+        let metrics = self.metrics.clone();
+        let mut incoming = Incoming { response, host, stall: self.stall, role: target.role(), metrics, outcome: None, len };
         match status {
             StatusCode::OK if encoded => Err(incoming.malformed("it is encoded, which was not asked for")),
             StatusCode::OK => Ok(Reply::Found(incoming)),
@@ -509,32 +353,6 @@ fn inner_of(hop: &Hop, response: &reqwest::Response) -> Inner {
 /// Marks an answer that came without a proxy between.
 #[derive(Clone, Copy)]
 struct Direct;
-
-fn url_of(hop: &Hop, target: Target<'_>) -> Option<Url> {
-    let mut url = hop.url.clone();
-    url.set_query(None);
-    url.set_fragment(None);
-    {
-        let mut segments = url.path_segments_mut().ok()?;
-        segments.pop_if_empty();
-        match target {
-            Target::Module(public, ask) => {
-                segments.extend(public.path().escaped().split('/')).extend(ask.file()?.split('/'));
-            }
-            Target::Lookup(name, public, version) => {
-                segments.push("sumdb").extend(name.split('/')).push("lookup");
-                segments.extend(format!("{}@{}", public.path().escaped(), version.escaped()).split('/'));
-            }
-            Target::Tile(name, tile) => {
-                segments.push("sumdb").extend(name.split('/')).push("tile").extend(tile.split('/'));
-            }
-            Target::Head(name) => {
-                segments.push("sumdb").extend(name.split('/')).push("latest");
-            }
-        }
-    }
-    Some(url)
-}
 
 fn absence_line(target: Target<'_>, host: &str, status: StatusCode) -> String {
     match target.path() {

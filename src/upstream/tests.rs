@@ -1,5 +1,7 @@
 use super::fake::{self, Act, Fake};
 use super::*;
+use crate::module::{ModulePath, Version};
+use crate::protocol::ModuleAsk;
 
 const LIST: &str = "/example.com/m/@v/list";
 

@@ -99,6 +99,13 @@ impl Audit {
         }
     }
 
+    /// Writes what waits; what comes after is in the log alone. For whoever is about to let go of the data directory. Blocks on the disk.
+    pub fn close(&self) {
+        if let Some(kept) = &self.kept {
+            kept.writer.close();
+        }
+    }
+
     /// A page of the trail: events from `since` on, at most `limit`. Blocks on the disk.
     ///
     /// # Errors

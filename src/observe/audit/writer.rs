@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender, TrySendError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
@@ -25,11 +25,15 @@ struct Waiting {
     written: oneshot::Sender<()>,
 }
 
-/// A thread that writes; it ends when this is dropped, after all that waits is written.
+/// A thread that writes; it ends when this is closed or dropped, after all that waits is written.
 pub(super) struct Writer {
-    queue: Option<SyncSender<Waiting>>,
-    thread: Option<JoinHandle<()>>,
+    running: Mutex<Option<Running>>,
     metrics: AuditMetrics,
+}
+
+struct Running {
+    queue: SyncSender<Waiting>,
+    thread: JoinHandle<()>,
 }
 
 impl Writer {
@@ -37,13 +41,13 @@ impl Writer {
         let (queue, waiting) = mpsc::sync_channel(WAITING_MAX);
         let mut work = Work { trail, refusals, node: node.to_owned(), metrics: metrics.clone(), failing: false };
         let thread = std::thread::Builder::new().name("audit".to_owned()).spawn(move || work.run(&waiting))?;
-        Ok(Self { queue: Some(queue), thread: Some(thread), metrics })
+        Ok(Self { running: Mutex::new(Some(Running { queue, thread })), metrics })
     }
 
     /// Queues a line. What comes back ends when it was written, or could not be; `None` if that is known now.
     pub(super) fn send(&self, line: String) -> Option<oneshot::Receiver<()>> {
         let (written, receiver) = oneshot::channel();
-        match self.queue.as_ref()?.try_send(Waiting { line, written }) {
+        match self.running().as_ref()?.queue.try_send(Waiting { line, written }) {
             Ok(()) => Some(receiver),
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
                 self.metrics.lost(1);
@@ -52,15 +56,25 @@ impl Writer {
             }
         }
     }
+
+    /// Writes what waits, and no more after that. Blocks.
+    pub(super) fn close(&self) {
+        let running = self.running().take();
+        if let Some(Running { queue, thread }) = running {
+            drop(queue);
+            // If it panicked, that was told.
+            let _ = thread.join();
+        }
+    }
+
+    fn running(&self) -> MutexGuard<'_, Option<Running>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.queue = None;
-        if let Some(thread) = self.thread.take() {
-            // If it panicked, that was told.
-            let _ = thread.join();
-        }
+        self.close();
     }
 }
 

@@ -1,0 +1,70 @@
+//! Why an upstream gave no answer.
+
+use std::time::Duration;
+
+use super::breaker::Down;
+use crate::egress::Denied;
+
+/// Why there is no answer. None of these is an absence.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamError {
+    /// There is no upstream.
+    #[error("upstream is off")]
+    Off,
+    /// The egress policy does not let the path out (any more).
+    #[error(transparent)]
+    Denied(#[from] Denied),
+    /// It failed too often of late, and is not asked for a while.
+    #[error(transparent)]
+    Down(#[from] Down),
+    /// It did not connect, answer or go on in time.
+    #[error("{host} was too slow: {what}")]
+    Timeout {
+        /// Who.
+        host: String,
+        /// What took too long.
+        what: &'static str,
+    },
+    /// It answered neither 200 nor 404 nor 410.
+    #[error("{host} answered {status}")]
+    Status {
+        /// Who.
+        host: String,
+        /// With what.
+        status: u16,
+        /// For how long it wants to be left alone.
+        retry_after: Option<Duration>,
+    },
+    /// It could not be reached, or what came was no HTTP.
+    #[error("{host} failed: {reason}")]
+    Failed {
+        /// Who.
+        host: String,
+        /// How.
+        reason: String,
+    },
+    /// Its answer ended before its end.
+    #[error("{host} cut its answer short: {reason}")]
+    Cut {
+        /// Who.
+        host: String,
+        /// How.
+        reason: String,
+    },
+    /// It redirected to where we do not go.
+    #[error("{host} sent a redirect that is not followed: {reason}")]
+    Redirect {
+        /// Who.
+        host: String,
+        /// Why not.
+        reason: String,
+    },
+    /// It answered 200 with something that is no answer to what was asked.
+    #[error("{host} sent a malformed answer: {reason}")]
+    Malformed {
+        /// Who.
+        host: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}

@@ -1,0 +1,65 @@
+//! What is asked for, and where at an upstream it is.
+
+use url::Url;
+
+use crate::config::Hop;
+use crate::egress::PublicPath;
+use crate::module::{ModulePath, Version};
+use crate::observe::metrics::UpstreamRole;
+use crate::protocol::ModuleAsk;
+
+/// What an upstream is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Target<'a> {
+    /// A module.
+    Module(&'a PublicPath, &'a ModuleAsk),
+    /// A record of a checksum database, by its name.
+    Lookup(&'a str, &'a PublicPath, &'a Version),
+    /// A tile of a checksum database.
+    Tile(&'a str, &'a str),
+    /// The newest signed head of a checksum database.
+    Head(&'a str),
+}
+
+impl<'a> Target<'a> {
+    pub(super) fn path(self) -> Option<&'a ModulePath> {
+        match self {
+            Self::Module(public, _) | Self::Lookup(_, public, _) => Some(public.path()),
+            Self::Tile(..) | Self::Head(_) => None,
+        }
+    }
+
+    pub(super) fn role(self) -> UpstreamRole {
+        match self {
+            Self::Module(..) => UpstreamRole::Modules,
+            Self::Lookup(..) | Self::Tile(..) | Self::Head(_) => UpstreamRole::Sumdb,
+        }
+    }
+}
+
+/// Its URL at this upstream; `None`: it has none.
+pub(super) fn url_of(hop: &Hop, target: Target<'_>) -> Option<Url> {
+    let mut url = hop.url.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    {
+        let mut segments = url.path_segments_mut().ok()?;
+        segments.pop_if_empty();
+        match target {
+            Target::Module(public, ask) => {
+                segments.extend(public.path().escaped().split('/')).extend(ask.file()?.split('/'));
+            }
+            Target::Lookup(name, public, version) => {
+                segments.push("sumdb").extend(name.split('/')).push("lookup");
+                segments.extend(format!("{}@{}", public.path().escaped(), version.escaped()).split('/'));
+            }
+            Target::Tile(name, tile) => {
+                segments.push("sumdb").extend(name.split('/')).push("tile").extend(tile.split('/'));
+            }
+            Target::Head(name) => {
+                segments.push("sumdb").extend(name.split('/')).push("latest");
+            }
+        }
+    }
+    Some(url)
+}
