@@ -17,7 +17,7 @@ chown 65532:65532 "$work/data"
 inside='mount --rbind "$0/root" "$0/root" && mount -o remount,ro,bind "$0/root" && mount --bind "$0/data" "$0/root/data" &&
     exec env -i MODGATE_DATA_DIR=/data MODGATE_SERVER__LISTEN=0.0.0.0:18080 MODGATE_SERVER__ALLOW_PLAIN=true \
         MODGATE_SERVER__PUBLIC_URL=http://127.0.0.1:18080 MODGATE_UPSTREAM__GOPROXY=off \
-        chroot --userspec=65532:65532 "$0/root" /modgate "$@"'
+        "$(command -v chroot)" --userspec=65532:65532 "$0/root" /modgate "$@"'
 
 (exec unshare --mount bash -c "$inside" "$work" serve) >"$work/out" 2>"$work/log" &
 pid=$!
