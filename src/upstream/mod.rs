@@ -142,9 +142,13 @@ impl Upstream {
         let pass = self.breakers.of(&hop.url, role).admit()?;
         self.tell_breakers(role);
         let begun = Instant::now();
-        let outcome = self.follow(hop, target, principal).await;
+        let mut outcome = self.follow(hop, target, principal).await;
         if let Some(word) = counted(&outcome) {
-            self.metrics.asked(role, word, begun.elapsed());
+            self.metrics.asked(role, begun.elapsed());
+            match &mut outcome {
+                Ok(Reply::Found(incoming)) => incoming.outcome = Some(word),
+                _ => self.metrics.came_to(role, word),
+            }
         }
         pass.settle(went(&outcome));
         self.tell_breakers(role);
@@ -247,7 +251,8 @@ impl Upstream {
         let len = response.content_length();
         let content_type = header(response.headers(), &CONTENT_TYPE).map(str::to_owned);
         let retry_after = retry_after::of(status, response.headers());
-        let mut incoming = Incoming { response, host, stall: self.stall, role: target.role(), metrics: self.metrics.clone(), len };
+        let metrics = self.metrics.clone();
+        let mut incoming = Incoming { response, host, stall: self.stall, role: target.role(), metrics, outcome: None, len };
         match status {
             StatusCode::OK if encoded => Err(incoming.malformed("it is encoded, which was not asked for")),
             StatusCode::OK => Ok(Reply::Found(incoming)),
@@ -267,7 +272,7 @@ impl Upstream {
                 let text = absence::text(content_type, &body, cut, || absence_line(target, &incoming.host, status));
                 Ok(Reply::Absent(Absent { status: status.as_u16(), text }))
             }
-            other => Err(UpstreamError::Status { host: incoming.host, status: other.as_u16(), retry_after }),
+            other => Err(UpstreamError::Status { host: incoming.host.clone(), status: other.as_u16(), retry_after }),
         }
     }
 }

@@ -176,14 +176,22 @@ async fn what_goes_out_and_what_comes_of_it_is_counted() {
     body(ask(&upstream, ModuleAsk::List).await).await.unwrap();
     let has = |line: &str| assert!(metrics.text().unwrap().lines().any(|l| l == line), "{line}: {}", metrics.text().unwrap());
     has("modgate_upstream_breaker_state{upstream=\"modules\"} 0");
+    fake.set(LIST, Act::Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nv1".to_vec()));
+    assert!(matches!(body(ask(&upstream, ModuleAsk::List).await).await, Err(UpstreamError::Cut { .. })));
+    fake.set(LIST, Act::ok("text/html", ""));
+    match ask(&upstream, ModuleAsk::List).await.unwrap() {
+        Reply::Found(mut page) => drop(page.malformed("a page of HTML")),
+        Reply::Absent(absent) => panic!("absent: {absent:?}"),
+    }
     fake.set(LIST, Act::status(500, "text/plain", ""));
     for _ in 0..6 {
         assert!(ask(&upstream, ModuleAsk::List).await.is_err());
     }
     has("modgate_upstream_requests_total{outcome=\"found\",upstream=\"modules\"} 1");
+    has("modgate_upstream_requests_total{outcome=\"malformed\",upstream=\"modules\"} 1");
+    has("modgate_upstream_requests_total{outcome=\"cut\",upstream=\"modules\"} 1");
     has("modgate_upstream_requests_total{outcome=\"status\",upstream=\"modules\"} 5");
-    has("modgate_upstream_request_duration_seconds_count{upstream=\"modules\"} 6");
-    has("modgate_upstream_received_bytes_total{upstream=\"modules\"} 7");
+    has("modgate_upstream_request_duration_seconds_count{upstream=\"modules\"} 8");
     has("modgate_upstream_breaker_state{upstream=\"modules\"} 2");
     has("modgate_upstream_breaker_opened_total{upstream=\"modules\"} 1");
     has("modgate_upstream_breaker_state{upstream=\"sumdb\"} 0");
