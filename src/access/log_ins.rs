@@ -160,6 +160,11 @@ impl LogIns {
     }
 
     #[cfg(test)]
+    pub(super) fn is_limited(&self, origin: Origin) -> bool {
+        !matches!(self.0.limiter.standing(origin, Instant::now()), Standing::Free)
+    }
+
+    #[cfg(test)]
     pub(super) fn turns(&self) -> &Arc<Turns> {
         &self.0.strangers
     }

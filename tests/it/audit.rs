@@ -113,10 +113,7 @@ fn what_was_tried_in_vain_is_told_and_a_flood_of_it_is_a_few_lines() {
     assert_eq!(times(&uploads), 200);
     assert_eq!(conflicts.len(), 1);
     assert_eq!((conflicts[0]["status"].as_u64(), conflicts[0]["kind"].as_str()), (Some(409), Some("publish")));
-    assert_eq!(
-        lines.iter().filter(|line| line["event"] == "refusal").count(),
-        logins.len() + uploads.len() + conflicts.len()
-    );
+    assert_eq!(lines.iter().filter(|line| line["event"] == "refusal").count(), logins.len() + uploads.len() + conflicts.len());
     assert!(!format!("{lines:?}").contains("planted") && !format!("{lines:?}").contains("wrong-secret"));
 }
 

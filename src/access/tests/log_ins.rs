@@ -1,6 +1,7 @@
 //! Who is let in, who is limited, and what it costs.
 
 use super::*;
+use crate::access::limiter::Origin;
 use crate::access::turns::{Busy, Turns};
 
 #[tokio::test]
@@ -145,7 +146,7 @@ async fn who_goes_away_is_counted_all_the_same() {
         }
     }
     let deadline = std::time::Instant::now() + Duration::from_secs(20);
-    while house.show("Bearer probe", HOME).await != "limited" {
+    while !house.log_ins.is_limited(Origin::of(HOME)) {
         assert!(std::time::Instant::now() < deadline);
         tokio::task::yield_now().await;
     }
