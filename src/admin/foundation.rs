@@ -70,8 +70,8 @@ impl Foundation {
         let audit = Audit::open(&data.audit(), data.disk(), data.node(), metrics.audit.clone()).map_err(OpenError::Audit)?;
         let (stores, healed) = Embedded::open(&data)?;
         log_healing(&healed);
-        let policy = Arc::new(Policy::new(&config, stores.records.clone()).with_audit(audit.clone()));
-        let gate = Arc::new(Gate::new(policy.clone()));
+        let policy = Arc::new(Policy::new(&config, stores.records.clone()));
+        let gate = Arc::new(Gate::new(policy.clone(), audit.clone()));
         let stock = Stock::open(&data, &config.cache, gate.clone(), stores.records.clone(), metrics.fills.clone())?;
         let log_ins = LogIns::new()?;
         let foundation = Self { stores, gate, stock, breakers: Breakers::default(), log_ins, audit, metrics };
@@ -81,7 +81,7 @@ impl Foundation {
 
     /// What other settings make of this; not in force yet, and nothing is changed by it. Reads files: not for an async thread.
     pub fn plan(&self, config: Config) -> Result<Operations, SettingsError> {
-        let policy = Arc::new(Policy::new(&config, self.stores.records.clone()).with_audit(self.audit.clone()));
+        let policy = Arc::new(Policy::new(&config, self.stores.records.clone()));
         self.operations(config, policy)
     }
 

@@ -150,7 +150,7 @@ impl Inner {
                     walk.absent(absent);
                     continue;
                 }
-                Ok(Reply::Found(incoming)) => self.take(asset, incoming, keep).await,
+                Ok(Reply::Found(incoming)) => self.take(asset, *incoming, keep).await,
                 Err(e) => Err(e),
             };
             match tried {

@@ -8,7 +8,11 @@ use tokio::sync::watch;
 use super::policy::Policy;
 use super::rule::{Rule, Verdict};
 use crate::module::ModulePath;
+use crate::observe::audit::{Actor, Audit, Event};
 use crate::store::{Fresh, HostedIndex, StoreError};
+
+/// Unknown hosts that are remembered to have been recorded: one that was forgotten is recorded again.
+const WATCHED_MAX: u64 = 10_000;
 
 /// A module path that may leave, and stands in the egress ledger, durably.
 ///
@@ -89,12 +93,15 @@ pub struct Gate {
     in_force: ArcSwap<Policy>,
     /// Sent to when another policy has come into force.
     enforced: watch::Sender<()>,
+    audit: Audit,
+    /// Unknown hosts whose first path was recorded, under whichever policy.
+    watched: moka::sync::Cache<String, ()>,
 }
 
 impl Gate {
-    /// Opens with `policy` in force.
-    pub fn new(policy: Arc<Policy>) -> Self {
-        Self { in_force: ArcSwap::new(policy), enforced: watch::Sender::new(()) }
+    /// Opens with `policy` in force. Records in `audit` what is let out at unknown hosts.
+    pub fn new(policy: Arc<Policy>, audit: Audit) -> Self {
+        Self { in_force: ArcSwap::new(policy), enforced: watch::Sender::new(()), audit, watched: moka::sync::Cache::new(WATCHED_MAX) }
     }
 
     /// Puts `policy` in force. No permit that is given after this returns rests on the one before.
@@ -130,10 +137,19 @@ impl Gate {
                 let watched = verdict.rule == Rule::UnknownHost;
                 let public = PublicPath::new(&after.index, verdict)?;
                 if watched {
-                    policy.watch(path, principal);
+                    self.watch(path, principal);
                 }
                 return Ok(public);
             }
+        }
+    }
+
+    /// Records that a path is let out at an unknown host, once a host.
+    fn watch(&self, path: &ModulePath, principal: &str) {
+        let host = path.host().to_ascii_lowercase();
+        if self.watched.entry(host.clone()).or_insert(()).is_fresh() {
+            tracing::warn!(host, %path, by = principal, "a path at a host that nobody knows leaves");
+            self.audit.record(&Actor::local(principal), &Event::UnknownHost { host, path: path.clone() });
         }
     }
 }

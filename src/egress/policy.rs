@@ -9,11 +9,7 @@ use super::rule::{Class, Opened, Rule, Verdict, Where};
 use super::tree::Tree;
 use crate::config::{Config, Owner, Private, PublicHosts, Sourced, UnknownHosts, Visibility};
 use crate::module::{ModulePath, OwnerName};
-use crate::observe::audit::{Actor, Audit, Event};
 use crate::store::{Claim, Fresh, HostedIndex, KnownModules, MadePublic, Records, StoreError, unix_now};
-
-/// Unknown hosts that are remembered to have been recorded: one that was forgotten is recorded again.
-const WATCHED_MAX: u64 = 10_000;
 
 /// The rules of what may leave, over one configuration and one store. Cheap to ask: look-ups by path element.
 pub struct Policy {
@@ -29,9 +25,6 @@ pub struct Policy {
     pub(super) operators: Patterns,
     /// What private patterns spell out and do not match, and what lies above that, by key.
     spelled: HashMap<String, Where>,
-    audit: Audit,
-    /// Unknown hosts whose first path was recorded.
-    watched: moka::sync::Cache<String, ()>,
     tree: RwLock<Option<(Arc<HostedIndex>, Arc<Tree>)>>,
     building: tokio::sync::Mutex<()>,
 }
@@ -102,25 +95,8 @@ impl Policy {
             private,
             operators,
             spelled,
-            audit: Audit::default(),
-            watched: moka::sync::Cache::new(WATCHED_MAX),
             tree: RwLock::new(None),
             building: tokio::sync::Mutex::new(()),
-        }
-    }
-
-    /// Records in this trail what is let out at unknown hosts.
-    #[must_use]
-    pub fn with_audit(self, audit: Audit) -> Self {
-        Self { audit, ..self }
-    }
-
-    /// Records that a path is let out at an unknown host, once a host.
-    pub(super) fn watch(&self, path: &ModulePath, principal: &str) {
-        let host = path.host().to_ascii_lowercase();
-        if self.watched.entry(host.clone()).or_insert(()).is_fresh() {
-            tracing::warn!(host, %path, by = principal, "a path at a host that nobody knows leaves");
-            self.audit.record(&Actor::local(principal), &Event::UnknownHost { host, path: path.clone() });
         }
     }
 

@@ -208,7 +208,7 @@ impl Breaker {
     }
 }
 
-/// Leave to ask once, to be settled by how that went. One that is dropped has told nothing.
+/// Leave to ask once, to be settled by how that went, up to the last byte of the answer. One that is dropped has told nothing.
 pub(super) struct Pass {
     breaker: Arc<Breaker>,
     /// The upstream is down, and this is the one ask that tries it.
@@ -221,6 +221,13 @@ impl Pass {
             Went::Well => self.breaker.succeeded(self.tries),
             Went::Badly { why, retry_after } => self.breaker.failed(self.tries, why, retry_after),
             Went::Neither => {}
+        }
+    }
+
+    /// The upstream works, and yet this ask is not over: others need not wait for its end.
+    pub(super) fn vouch(&mut self) {
+        if std::mem::take(&mut self.tries) {
+            self.breaker.succeeded(true);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::breaker::Down;
+use super::breaker::{Down, Went};
 use crate::egress::Denied;
 
 /// Why there is no answer. None of these is an absence.
@@ -67,4 +67,17 @@ pub enum UpstreamError {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+impl UpstreamError {
+    /// What it tells of the upstream. One that answers is up, whatever it answers, unless it says itself that it is not.
+    pub(super) fn went(&self) -> Went {
+        let badly = |retry_after| Went::Badly { why: self.to_string(), retry_after };
+        match self {
+            Self::Off | Self::Denied(_) | Self::Down(_) => Went::Neither,
+            Self::Timeout { .. } | Self::Failed { .. } | Self::Cut { .. } => badly(None),
+            Self::Status { status: 429 | 500.., retry_after, .. } => badly(*retry_after),
+            Self::Status { .. } | Self::Redirect { .. } | Self::Malformed { .. } => Went::Well,
+        }
+    }
 }

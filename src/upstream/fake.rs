@@ -14,6 +14,7 @@ use url::Url;
 use super::{Breakers, Upstream};
 use crate::config::{self, Config, Hop};
 use crate::egress::{Gate, Policy};
+use crate::observe::audit::Audit;
 use crate::observe::metrics::{Metrics, UpstreamMetrics};
 use crate::store::double::Double;
 
@@ -149,7 +150,7 @@ pub(crate) fn metrics() -> UpstreamMetrics {
 /// A gate that lets out what is not hosted in `records` and not below corp.example.com.
 pub(crate) fn gate(records: Arc<Double>) -> Arc<Gate> {
     let config = Config::from_toml("[private]\npatterns = [\"corp.example.com\"]\n").unwrap();
-    Arc::new(Gate::new(Arc::new(Policy::new(&config, records))))
+    Arc::new(Gate::new(Arc::new(Policy::new(&config, records)), Audit::default()))
 }
 
 async fn converse(mut stream: TcpStream, shared: Arc<Shared>) {

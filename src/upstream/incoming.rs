@@ -1,28 +1,43 @@
-//! The body of an answer on its way: bounded by whoever reads it, and by the time that it may stand still.
+//! The body of an answer on its way: bounded by whoever reads it, and by the time that it may stand still. Only at its end is the
+//! ask settled with the breaker: an upstream whose answers begin and never end is as good as down.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use reqwest::header::CONTENT_TYPE;
 
+use super::ask::{Ask, Side};
+use super::breaker::Went;
 use super::{UpstreamError, header, reason};
-use crate::observe::metrics::{UpstreamMetrics, UpstreamOutcome, UpstreamRole};
+use crate::observe::metrics::UpstreamOutcome;
 
-/// The body of a 200 as it arrives.
+/// The body of a 200 as it arrives. A reader that drops it before its end has its own reasons: that tells nothing of the upstream.
 pub(crate) struct Incoming {
-    pub(super) response: reqwest::Response,
-    pub(super) host: String,
-    pub(super) stall: Duration,
-    pub(super) role: UpstreamRole,
-    pub(super) metrics: Arc<UpstreamMetrics>,
+    response: reqwest::Response,
+    host: String,
+    stall: Duration,
+    begun: Instant,
+    side: Arc<Side>,
+    /// To be settled by how the body ends; none where somebody else settles it.
+    ask: Option<Ask>,
     /// What its request comes to, once this is what it was answered with: counted when it is over.
-    pub(super) outcome: Option<UpstreamOutcome>,
+    outcome: Option<UpstreamOutcome>,
     /// Its length in bytes, where the upstream told; it is held to it.
     pub(crate) len: Option<u64>,
 }
 
 impl Incoming {
+    pub(super) fn new(response: reqwest::Response, host: String, stall: Duration, side: Arc<Side>) -> Self {
+        let len = response.content_length();
+        Self { response, host, stall, begun: Instant::now(), side, ask: None, outcome: None, len }
+    }
+
+    /// Its end is to settle `ask`, and to be counted: as `outcome`, if nothing goes wrong from here on.
+    pub(super) fn settles(&mut self, ask: Ask, outcome: Option<UpstreamOutcome>) {
+        (self.ask, self.outcome) = (Some(ask), outcome);
+    }
+
     /// Who sends it.
     pub(crate) fn host(&self) -> &str {
         &self.host
@@ -41,7 +56,7 @@ impl Incoming {
     ///
     /// `Timeout` after `upstream.stall_timeout` without a byte, `Cut` when the connection ends before the body does.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, UpstreamError> {
-        match tokio::time::timeout(self.stall, self.response.chunk()).await {
+        let arrived = match tokio::time::timeout(self.stall, self.response.chunk()).await {
             Err(_) => {
                 self.comes_to(UpstreamOutcome::Timeout);
                 Err(UpstreamError::Timeout { host: self.host.clone(), what: "its answer stalled" })
@@ -50,10 +65,27 @@ impl Incoming {
                 self.comes_to(UpstreamOutcome::Cut);
                 Err(UpstreamError::Cut { host: self.host.clone(), reason: reason(e) })
             }
-            Ok(Ok(chunk)) => {
-                self.metrics.received(self.role, chunk.as_ref().map_or(0, |chunk| chunk.len() as u64));
-                Ok(chunk)
+            Ok(Ok(chunk)) => Ok(chunk),
+        };
+        match &arrived {
+            Ok(Some(chunk)) => {
+                self.side.metrics.received(self.side.role, chunk.len() as u64);
+                // A long body, or a slow reader, must not keep everybody else from an upstream that works.
+                if self.begun.elapsed() >= self.stall
+                    && let Some(ask) = &mut self.ask
+                {
+                    ask.vouch();
+                }
             }
+            Ok(None) => self.settle(Went::Well),
+            Err(error) => self.settle(error.went()),
+        }
+        arrived
+    }
+
+    fn settle(&mut self, went: Went) {
+        if let Some(ask) = self.ask.take() {
+            ask.settle(went);
         }
     }
 
@@ -71,7 +103,7 @@ impl Incoming {
 impl Drop for Incoming {
     fn drop(&mut self) {
         if let Some(outcome) = self.outcome {
-            self.metrics.came_to(self.role, outcome);
+            self.side.metrics.came_to(self.side.role, outcome);
         }
     }
 }

@@ -7,6 +7,7 @@
 
 mod absence;
 mod address;
+mod ask;
 mod breaker;
 mod chain;
 #[expect(clippy::disallowed_types, reason = "the sole owner of HTTP clients")]
@@ -31,9 +32,10 @@ use url::Url;
 
 use crate::config::{self, Hop};
 use crate::egress::{Denied, Gate};
-use crate::observe::metrics::{BreakerState, UpstreamMetrics, UpstreamOutcome, UpstreamRole};
+use crate::observe::metrics::{UpstreamMetrics, UpstreamOutcome, UpstreamRole};
 
 use address::Inner;
+use ask::{Ask, Side};
 use breaker::Went;
 pub use breaker::{Breakers, Down};
 pub(crate) use chain::Walk;
@@ -63,7 +65,7 @@ pub struct Absent {
 /// What an upstream answered.
 pub(crate) enum Reply {
     /// 200.
-    Found(Incoming),
+    Found(Box<Incoming>),
     /// 404 or 410.
     Absent(Absent),
 }
@@ -84,7 +86,8 @@ pub struct Upstream {
     clients: Clients,
     credentials: Credentials,
     breakers: Breakers,
-    metrics: Arc<UpstreamMetrics>,
+    modules: Arc<Side>,
+    sumdb: Arc<Side>,
     gate: Arc<Gate>,
     head_timeout: Duration,
     stall: Duration,
@@ -102,12 +105,17 @@ impl Upstream {
         if let Some(hop) = config.goproxy.iter().find(|hop| !matches!(hop.url.scheme(), "http" | "https")) {
             return Err(SetupError::Scheme(public_name(&hop.url)));
         }
+        let side = |role| {
+            let breakers = config.goproxy.iter().map(|hop| breakers.of(&hop.url, role)).collect();
+            Arc::new(Side { role, breakers, metrics: metrics.clone() })
+        };
         Ok(Self {
+            modules: side(UpstreamRole::Modules),
+            sumdb: side(UpstreamRole::Sumdb),
             hops: config.goproxy.clone(),
             clients: Clients::new(config)?,
             credentials: Credentials::read(&config.auth)?,
             breakers,
-            metrics: Arc::new(metrics),
             gate,
             // Connecting counts into the time to the head, and may take its own time.
             head_timeout: config.connect_timeout.max(config.stall_timeout),
@@ -139,26 +147,38 @@ impl Upstream {
     /// Whatever is neither 200, 404 nor 410.
     pub(crate) async fn fetch(&self, hop: &Hop, target: Target<'_>, principal: &str) -> Result<Reply, UpstreamError> {
         let role = target.role();
-        let pass = self.breakers.of(&hop.url, role).admit()?;
-        self.tell_breakers(role);
+        let side = self.side(role);
+        let ask = Ask::begin(self.breakers.of(&hop.url, role).admit()?, side.clone());
         let begun = Instant::now();
-        let mut outcome = self.follow(hop, target, principal).await;
-        if let Some(word) = counted(&outcome) {
-            self.metrics.asked(role, begun.elapsed());
-            match &mut outcome {
-                Ok(Reply::Found(incoming)) => incoming.outcome = Some(word),
-                _ => self.metrics.came_to(role, word),
+        let outcome = self.follow(hop, target, principal).await;
+        let word = counted(&outcome);
+        if let Some(word) = word {
+            side.metrics.asked(role, begun.elapsed());
+            if !matches!(outcome, Ok(Reply::Found(_))) {
+                side.metrics.came_to(role, word);
             }
         }
-        pass.settle(went(&outcome));
-        self.tell_breakers(role);
-        outcome
+        match outcome {
+            Ok(Reply::Found(mut incoming)) => {
+                incoming.settles(ask, word);
+                Ok(Reply::Found(incoming))
+            }
+            Ok(absent @ Reply::Absent(_)) => {
+                ask.settle(Went::Well);
+                Ok(absent)
+            }
+            Err(error) => {
+                ask.settle(error.went());
+                Err(error)
+            }
+        }
     }
 
-    /// Of a chain, the state of the hop that is worst off.
-    fn tell_breakers(&self, role: UpstreamRole) {
-        let states = self.hops.iter().map(|hop| self.breakers.of(&hop.url, role).state());
-        self.metrics.breaker(role, states.max().unwrap_or(BreakerState::Closed));
+    fn side(&self, role: UpstreamRole) -> &Arc<Side> {
+        match role {
+            UpstreamRole::Modules => &self.modules,
+            UpstreamRole::Sumdb => &self.sumdb,
+        }
     }
 
     async fn follow(&self, hop: &Hop, target: Target<'_>, principal: &str) -> Result<Reply, UpstreamError> {
@@ -248,14 +268,12 @@ impl Upstream {
     async fn judge(&self, response: reqwest::Response, host: String, target: Target<'_>) -> Result<Reply, UpstreamError> {
         let status = response.status();
         let encoded = header(response.headers(), &CONTENT_ENCODING).is_some_and(|e| !e.trim().eq_ignore_ascii_case("identity"));
-        let len = response.content_length();
         let content_type = header(response.headers(), &CONTENT_TYPE).map(str::to_owned);
         let retry_after = retry_after::of(status, response.headers());
-        let metrics = self.metrics.clone();
-        let mut incoming = Incoming { response, host, stall: self.stall, role: target.role(), metrics, outcome: None, len };
+        let mut incoming = Incoming::new(response, host, self.stall, self.side(target.role()).clone());
         match status {
             StatusCode::OK if encoded => Err(incoming.malformed("it is encoded, which was not asked for")),
-            StatusCode::OK => Ok(Reply::Found(incoming)),
+            StatusCode::OK => Ok(Reply::Found(Box::new(incoming))),
             StatusCode::NOT_FOUND | StatusCode::GONE => {
                 // A 404 whose body breaks off is a failure as much as any other answer that does.
                 let mut body = Vec::new();
@@ -269,10 +287,10 @@ impl Upstream {
                     }
                 }
                 let content_type = if encoded { None } else { content_type.as_deref() };
-                let text = absence::text(content_type, &body, cut, || absence_line(target, &incoming.host, status));
+                let text = absence::text(content_type, &body, cut, || absence_line(target, incoming.host(), status));
                 Ok(Reply::Absent(Absent { status: status.as_u16(), text }))
             }
-            other => Err(UpstreamError::Status { host: incoming.host.clone(), status: other.as_u16(), retry_after }),
+            other => Err(UpstreamError::Status { host: incoming.host().to_owned(), status: other.as_u16(), retry_after }),
         }
     }
 }
@@ -285,21 +303,6 @@ struct Step<'a> {
     sender: &'a Url,
     trust: Trust,
     authorization: Option<&'a HeaderValue>,
-}
-
-/// What an outcome tells of the upstream. One that answers is up, whatever it answers, unless it says itself that it is not.
-fn went(outcome: &Result<Reply, UpstreamError>) -> Went {
-    let error = match outcome {
-        Ok(Reply::Found(_) | Reply::Absent(_)) => return Went::Well,
-        Err(error) => error,
-    };
-    let badly = |retry_after| Went::Badly { why: error.to_string(), retry_after };
-    match error {
-        UpstreamError::Off | UpstreamError::Denied(_) | UpstreamError::Down(_) => Went::Neither,
-        UpstreamError::Timeout { .. } | UpstreamError::Failed { .. } | UpstreamError::Cut { .. } => badly(None),
-        UpstreamError::Status { status: 429 | 500.., retry_after, .. } => badly(*retry_after),
-        UpstreamError::Status { .. } | UpstreamError::Redirect { .. } | UpstreamError::Malformed { .. } => Went::Well,
-    }
 }
 
 /// The word for an outcome in the numbers; none where nothing went out.

@@ -1,3 +1,5 @@
+mod bodies;
+
 use super::fake::{self, Act, Fake};
 use super::*;
 use crate::module::{ModulePath, Version};

@@ -7,15 +7,18 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::world::{World, path};
+use crate::config::UnknownHosts;
 use crate::egress::{Class, Denied, Rule, Verdict};
 use crate::module::{ModulePath, Pattern};
 use crate::store::{HostedIndex, Records};
 
 const HOSTS: &[&str] = &["corp.example.com", "code.example.com", "github.com", "gopkg.in", "k8s.io", "a.test", "10.0.0.1", "127.1"];
+/// Of those, what the settings list as public or shared.
+const LISTED: &[&str] = &["github.com", "gopkg.in", "k8s.io"];
 const ELEMENTS: &[&str] = &["a", "A", "b", "lib", "lib.git", "Lib", "v2", "yaml.v2", "yaml.v3", "yaml", "yaml.git.v2", "yaml.v2.git.v3"];
 const GLOBS: &[&str] = &["*", "a", "A*", "[ab]", "l?b", "lib", "lib.git", "yaml.v?", "yaml.git.v2", "v2"];
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Plan {
     hosted: Vec<String>,
     tombstones: Vec<String>,
@@ -24,6 +27,8 @@ struct Plan {
     exceptions: Vec<String>,
     patterns: Vec<String>,
     modules: Vec<String>,
+    unknown_hosts: UnknownHosts,
+    made_public: Vec<String>,
 }
 
 fn any_path() -> impl Strategy<Value = String> {
@@ -46,11 +51,12 @@ fn any_pattern() -> impl Strategy<Value = String> {
 fn any_plan() -> impl Strategy<Value = Plan> {
     let paths = |most| vec(any_path(), 0..most);
     let patterns = |most| vec(any_pattern(), 0..most);
-    let claims = vec(select(HOSTS).prop_map(str::to_owned), 0..2);
-    (paths(4), paths(3), claims, paths(5), patterns(3), patterns(3), patterns(2)).prop_map(
-        |(hosted, mut tombstones, claims, known, exceptions, patterns, modules)| {
+    let hosts = |most| vec(select(HOSTS).prop_map(str::to_owned), 0..most);
+    let unknown_hosts = (select(&[UnknownHosts::Allow, UnknownHosts::Audit, UnknownHosts::Hold][..]), hosts(2));
+    (paths(4), paths(3), hosts(2), paths(5), patterns(3), patterns(3), patterns(2), unknown_hosts).prop_map(
+        |(hosted, mut tombstones, claims, known, exceptions, patterns, modules, (unknown_hosts, made_public))| {
             tombstones.retain(|path| !hosted.contains(path));
-            Plan { hosted, tombstones, claims, known, exceptions, patterns, modules }
+            Plan { hosted, tombstones, claims, known, exceptions, patterns, modules, unknown_hosts, made_public }
         },
     )
 }
@@ -66,7 +72,18 @@ impl Plan {
         self.tombstones.iter().for_each(|text| world.store.bury(text, "platform"));
         self.claims.iter().for_each(|host| world.store.claim(host, &format!("{host}/x.v1")));
         self.known.iter().for_each(|text| world.store.know(text));
+        world.settings.unknown_hosts.value = self.unknown_hosts;
+        self.made_public.iter().for_each(|host| world.store.make_host_public(host));
         world
+    }
+}
+
+impl Plan {
+    /// Whether the host, in lower case, is not listed, no operator made it public, and no module of it was fetched.
+    fn nobody_knows(&self, host: &str) -> bool {
+        let listed = LISTED.contains(&host);
+        let fetched = self.known.iter().any(|known| known.split('/').next().unwrap().eq_ignore_ascii_case(host));
+        !listed && !fetched && !self.made_public.iter().any(|made| made == host)
     }
 }
 
@@ -176,7 +193,19 @@ impl Reference<'_> {
         if ["a.test", "10.0.0.1", "127.1"].contains(&host.as_str()) {
             return Rule::NeverPublic;
         }
-        if host == "github.com" && plain.len() < 3 { Rule::SharedRoot } else { Rule::Public }
+        if host == "github.com" && plain.len() < 3 {
+            return Rule::SharedRoot;
+        }
+        if self.plan.unknown_hosts != UnknownHosts::Allow && self.plan.nobody_knows(&host) { Rule::UnknownHost } else { Rule::Public }
+    }
+
+    /// What becomes of a path by this rule.
+    fn class(&self, rule: Rule) -> Class {
+        match rule {
+            Rule::Exception | Rule::Public => Class::Public,
+            Rule::UnknownHost if self.plan.unknown_hosts == UnknownHosts::Audit => Class::Public,
+            _ => Class::Private,
+        }
     }
 
     fn covered_as_git_twin(&self, plain: &[String]) -> bool {
@@ -244,7 +273,24 @@ proptest! {
         let (index, verdict) = run(async { (world.store.hosted_index().await.unwrap(), decide(&world, &asked).await) });
         let reference = Reference { plan: &plan, world: &world, index: std::sync::Arc::clone(&index) };
         prop_assert_eq!(verdict.rule, reference.rule(&asked), "{}: {:?}", asked, verdict);
-        prop_assert_eq!(verdict.class, verdict.rule.class());
+        prop_assert_eq!(verdict.class, reference.class(verdict.rule), "{}", asked);
+    }
+
+    #[test]
+    fn where_unknown_hosts_are_held_nothing_leaves_at_one_but_by_an_exception((mut plan, asked) in plan_and_path()) {
+        plan.unknown_hosts = UnknownHosts::Hold;
+        plan.exceptions.retain(|exception| !any_matches(std::slice::from_ref(exception), &asked));
+        let permit = run(plan.world().gate().permit(&path(&asked), "anonymous"));
+        let host = asked.split('/').next().unwrap();
+        prop_assert!(permit.is_err() || !plan.nobody_knows(host), "{asked}: {permit:?}");
+    }
+
+    #[test]
+    fn to_watch_unknown_hosts_lets_out_what_to_allow_them_does_and_to_hold_them_less((plan, asked) in plan_and_path()) {
+        let class = |unknown_hosts| run(decide(&Plan { unknown_hosts, ..plan.clone() }.world(), &asked)).class;
+        let allowed = class(UnknownHosts::Allow);
+        prop_assert_eq!(class(UnknownHosts::Audit), allowed);
+        prop_assert!(class(UnknownHosts::Hold) == allowed || allowed == Class::Public);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::config::{Miss, Owner, Private, PublicHosts, Source, Sourced, UnknownHosts, Visibility};
 use crate::egress::{Gate, Policy, Verdict};
 use crate::module::{ModulePath, OwnerName, Pattern};
+use crate::observe::audit::Audit;
 use crate::store::double::Double;
 
 pub(super) struct World {
@@ -73,7 +74,7 @@ impl World {
     }
 
     pub(super) fn gate(&self) -> Gate {
-        Gate::new(Arc::new(self.policy()))
+        Gate::new(Arc::new(self.policy()), Audit::default())
     }
 
     pub(super) async fn decide(&self, text: &str) -> Verdict {

@@ -83,6 +83,26 @@ fn a_try_that_is_given_up_leaves_the_next_one_free() {
 }
 
 #[test]
+fn a_try_that_is_vouched_for_ends_the_outage_and_counts_as_any_other_ask_from_then_on() {
+    let world = due();
+    let mut trying = world.breaker.admit().unwrap_or_else(|down| panic!("{down}"));
+    trying.vouch();
+    assert!(!world.refuses() && world.breaker.down().is_none());
+    trying.settle(badly(None));
+    (2..FAILURES).for_each(|_| world.fail());
+    assert!(!world.refuses());
+    world.fail();
+    assert!(world.refuses());
+    // One that tries nothing vouches for nothing.
+    let world = World::new();
+    let mut asking = world.breaker.admit().unwrap_or_else(|down| panic!("{down}"));
+    (1..FAILURES).for_each(|_| world.fail());
+    asking.vouch();
+    asking.settle(badly(None));
+    assert!(world.refuses());
+}
+
+#[test]
 fn waits_grow_up_to_a_bound_and_differ() {
     for (tries, longest) in [(0, WAIT_FIRST), (1, WAIT_FIRST * 2), (5, WAIT_FIRST * 32), (6, WAIT_MAX), (u32::MAX, WAIT_MAX)] {
         assert_eq!(wait(tries, 0), longest / 2, "{tries}");
