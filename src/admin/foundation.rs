@@ -10,6 +10,7 @@ use crate::config::Config;
 use crate::egress::{Gate, Policy};
 use crate::observe::audit::Audit;
 use crate::observe::metrics::Metrics;
+use crate::stop::Stop;
 use crate::store::{self, DataDir, Embedded, HealReport, Stores};
 use crate::upstream::{self, Breakers, Upstream};
 
@@ -56,6 +57,7 @@ pub struct Foundation {
     log_ins: LogIns,
     audit: Audit,
     metrics: Arc<Metrics>,
+    stop: Stop,
 }
 
 impl Foundation {
@@ -74,7 +76,7 @@ impl Foundation {
         let gate = Arc::new(Gate::new(policy.clone()));
         let stock = Stock::open(&data, &config.cache, gate.clone(), stores.records.clone(), metrics.fills.clone())?;
         let log_ins = LogIns::new()?;
-        let foundation = Self { stores, gate, stock, breakers: Breakers::default(), log_ins, audit, metrics };
+        let foundation = Self { stores, gate, stock, breakers: Breakers::default(), log_ins, audit, metrics, stop: Stop::default() };
         let operations = foundation.operations(config, policy)?;
         Ok((foundation, operations))
     }
@@ -86,17 +88,22 @@ impl Foundation {
     }
 
     fn operations(&self, config: Config, policy: Arc<Policy>) -> Result<Operations, SettingsError> {
-        let Self { stores, gate, stock, breakers, log_ins, audit, metrics } = self;
+        let Self { stores, gate, stock, breakers, log_ins, audit, metrics, stop } = self;
         let access = Arc::new(Access::new(&config, stores.records.clone(), log_ins.clone()));
         let upstream = Arc::new(Upstream::new(&config.upstream, gate.clone(), breakers.clone(), metrics.upstream.clone())?);
         let cache = Cache::new(stock.clone(), &config.cache, config.limits.queue, upstream.clone());
-        let (stores, audit, metrics) = (stores.clone(), audit.clone(), metrics.clone());
-        Ok(Operations { config: Arc::new(config), stores, policy, access, upstream, cache, audit, metrics })
+        let (stores, audit, metrics, stop) = (stores.clone(), audit.clone(), metrics.clone(), stop.clone());
+        Ok(Operations { config: Arc::new(config), stores, policy, access, upstream, cache, audit, metrics, stop })
     }
 
     /// The audit trail.
     pub fn audit(&self) -> &Audit {
         &self.audit
+    }
+
+    /// Asked when the process ends: what takes long stops then, under whichever settings it began.
+    pub fn stop(&self) -> &Stop {
+        &self.stop
     }
 
     /// Puts what was planned in force: from here on its policy alone lets paths leave, for whatever is under way as well.

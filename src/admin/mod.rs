@@ -32,6 +32,7 @@ use crate::config::Config;
 use crate::egress::Policy;
 use crate::observe::audit::{Actor, Audit};
 use crate::observe::metrics::Metrics;
+use crate::stop::Stop;
 use crate::store::{DataDir, StoreError, Stores};
 use crate::upstream::Upstream;
 
@@ -66,6 +67,9 @@ pub enum OperationError {
     /// Something stands against it.
     #[error("{0}")]
     Refused(String),
+    /// The process ends, and what takes long was not done to its end.
+    #[error("the gateway is ending: {0}")]
+    Ending(String),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -98,6 +102,8 @@ pub struct Operations {
     pub audit: Audit,
     /// Numbers.
     pub metrics: Arc<Metrics>,
+    /// Asked when the process ends: what takes long stops then.
+    pub stop: Stop,
 }
 
 impl Operations {

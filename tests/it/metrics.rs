@@ -85,7 +85,10 @@ fn promtool_finds_nothing_to_mend_after_all_sorts_of_traffic_and_no_label_holds_
             r#"modgate_audit_events_total{event="publish"} 2"#,
         ],
     );
-    assert!(!page.to_lowercase().contains("planted") && !page.contains("example.") && !page.contains("team") && !page.contains("wrong-secret"), "{page}");
+    assert!(
+        !page.to_lowercase().contains("planted") && !page.contains("example.") && !page.contains("team") && !page.contains("wrong-secret"),
+        "{page}"
+    );
     let mut promtool = Command::new("promtool");
     promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = promtool.spawn().expect("promtool: tests/install-deps.sh test fetches it");
