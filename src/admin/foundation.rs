@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::RwLock;
+
 use super::Operations;
 use crate::access::{Access, LogIns, NoRandomness};
 use crate::cache::{self, Cache, Stock};
@@ -10,6 +12,7 @@ use crate::config::Config;
 use crate::egress::{Gate, Policy};
 use crate::observe::audit::Audit;
 use crate::observe::metrics::Metrics;
+use crate::observe::spawn_blocking;
 use crate::stop::Stop;
 use crate::store::{self, DataDir, Embedded, HealReport, Stores};
 use crate::upstream::{self, Breakers, Upstream};
@@ -58,12 +61,13 @@ pub struct Foundation {
     audit: Audit,
     metrics: Arc<Metrics>,
     stop: Stop,
+    begun: Arc<RwLock<()>>,
 }
 
 impl Foundation {
     /// Opens the data directory of these settings, and puts them in force over it. What start-up mended is logged.
     pub async fn open(config: Config) -> Result<(Self, Operations), OpenError> {
-        tokio::task::spawn_blocking(move || Self::open_blocking(config)).await?
+        spawn_blocking(move || Self::open_blocking(config)).await?
     }
 
     fn open_blocking(config: Config) -> Result<(Self, Operations), OpenError> {
@@ -76,7 +80,17 @@ impl Foundation {
         let gate = Arc::new(Gate::new(policy.clone()));
         let stock = Stock::open(&data, &config.cache, gate.clone(), stores.records.clone(), metrics.fills.clone())?;
         let log_ins = LogIns::new()?;
-        let foundation = Self { stores, gate, stock, breakers: Breakers::default(), log_ins, audit, metrics, stop: Stop::default() };
+        let foundation = Self {
+            stores,
+            gate,
+            stock,
+            breakers: Breakers::default(),
+            log_ins,
+            audit,
+            metrics,
+            stop: Stop::default(),
+            begun: Arc::default(),
+        };
         let operations = foundation.operations(config, policy)?;
         Ok((foundation, operations))
     }
@@ -88,12 +102,12 @@ impl Foundation {
     }
 
     fn operations(&self, config: Config, policy: Arc<Policy>) -> Result<Operations, SettingsError> {
-        let Self { stores, gate, stock, breakers, log_ins, audit, metrics, stop } = self;
+        let Self { stores, gate, stock, breakers, log_ins, audit, metrics, stop, begun } = self;
         let access = Arc::new(Access::new(&config, stores.records.clone(), log_ins.clone()));
         let upstream = Arc::new(Upstream::new(&config.upstream, gate.clone(), breakers.clone(), metrics.upstream.clone())?);
         let cache = Cache::new(stock.clone(), &config.cache, config.limits.queue, upstream.clone());
-        let (stores, audit, metrics, stop) = (stores.clone(), audit.clone(), metrics.clone(), stop.clone());
-        Ok(Operations { config: Arc::new(config), stores, policy, access, upstream, cache, audit, metrics, stop })
+        let (stores, audit, metrics, stop, begun) = (stores.clone(), audit.clone(), metrics.clone(), stop.clone(), begun.clone());
+        Ok(Operations { config: Arc::new(config), stores, policy, access, upstream, cache, audit, metrics, stop, begun })
     }
 
     /// The audit trail.

@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use self::reload::Running;
-use super::{Global, certificates, notify, out, samples};
+use super::{Global, certificates, descriptors, notify, out, samples};
 use crate::access::{self, ADMIN_TOKEN_FILE};
 use crate::admin::{Foundation, Operations, SOCKET_FILE};
 use crate::config::{self, Environment, Flags, Loaded};
@@ -57,6 +57,7 @@ pub fn run(global: &Global, options: &Options) -> anyhow::Result<ExitCode> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
+    descriptors::raise();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let served = runtime.block_on(serve(flags, loaded, logging, inherited));
     // A thread that hangs on a disk must not keep the data directory from the next process.
@@ -111,7 +112,7 @@ async fn serve(flags: Flags, loaded: Loaded, logging: Logging, inherited: Inheri
         tokio::spawn(keeper.keep(stopping.clone()));
     }
     let foundation = Arc::new(foundation);
-    let mut running = Running { flags, loaded, foundation, front, keeper, bounds, logging, addresses, draining: stopping };
+    let mut running = Running { flags, loaded, foundation, front, keeper, bounds, logging, addresses, draining: stopping, resizing: None };
     notify::ready();
     loop {
         tokio::select! {

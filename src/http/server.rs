@@ -12,7 +12,7 @@
 //! 4. The service is [retired](Service::retire): it lets go of what the next process needs. *From here on the next process may be at work.*
 //! 5. Answers are sent to their end.
 //!
-//! All of it takes at most `server.drain`; then what is left is cut, and the service retired if it was not.
+//! All of it takes at most `server.drain`; then what is left is cut. The service is retired in any case.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -28,6 +28,7 @@ use pingora::listeners::tls::Acceptor;
 use pingora::protocols::Stream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::conn::{Conn, Io, Wire};
 use super::doors::{Accepted, Addresses, Door};
@@ -48,7 +49,7 @@ pub(super) const FAREWELL_TIME: Duration = Duration::from_secs(1);
 /// connections without a request take to be closed.
 const ADMIN_TIME: Duration = LINGER_TIME.saturating_add(FAREWELL_TIME);
 
-/// How long the service has to retire where the drain is over.
+/// How long the service has to retire at least, also where the drain is over.
 const RETIRE_TIME: Duration = Duration::from_secs(2);
 
 /// How long requests that were cut at the end of the drain have to notice.
@@ -100,25 +101,28 @@ impl Bound {
             () = connections.follow(bounds.clone()) => {}
         }
         let drain = bounds.borrow().drain;
-        let drained = async {
+        let end = Instant::now() + drain;
+        let asked = async {
             public.stop().await;
             public.asked().await;
             admin.stop().await;
-            let whole = tokio::time::timeout(ADMIN_TIME, admin.gone()).await.is_ok();
-            if !whole {
-                admin.cut().await;
-            }
-            service.retire().await;
-            public.gone().await;
-            if whole { Drained::Whole } else { Drained::Cut }
+            tokio::time::timeout(ADMIN_TIME, admin.gone()).await.is_ok()
         };
-        if let Ok(drained) = tokio::time::timeout(drain, drained).await {
-            return drained;
+        let asked = tokio::time::timeout_at(end, asked).await;
+        let mut whole = asked == Ok(true);
+        if !whole {
+            admin.cut().await;
         }
-        tokio::join!(public.cut(), admin.cut());
-        // Where it was under way already there is nothing left of it to do.
-        let _ = tokio::time::timeout(RETIRE_TIME, service.retire()).await;
-        Drained::Cut
+        if asked.is_err() {
+            public.cut().await;
+        }
+        let retired = end.max(Instant::now() + RETIRE_TIME);
+        let _ = tokio::time::timeout_at(retired, service.retire()).await;
+        if tokio::time::timeout_at(end, public.gone()).await.is_err() {
+            public.cut().await;
+            whole = false;
+        }
+        if whole { Drained::Whole } else { Drained::Cut }
     }
 }
 

@@ -94,7 +94,7 @@ fn what_was_tried_in_vain_is_told_and_a_flood_of_it_is_a_few_lines() {
     let upstream = Upstream::start();
     let mut gateway = start(&upstream);
     for n in 0..200 {
-        gateway.ask("GET", "/example.net/alpha/@v/list", &[("Authorization", &format!("Bearer planted{n}"))]);
+        gateway.ask("GET", "/example.net/alpha/@v/list", &[("Authorization", &format!("Bearer planted-secret-{n}"))]);
         gateway.ask("PUT", &format!("/api/packages/owner{n}/go/upload?planted"), &[("Content-Length", "0")]);
     }
     gateway.publish(&module("default", "claimed.example.com/lib")).is(201);

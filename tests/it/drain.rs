@@ -160,12 +160,11 @@ fn with_a_blob_that_waits(gateway: &Gateway) -> (PathBuf, PathBuf) {
 fn a_verification_stops_in_the_middle_of_a_file_when_the_gateway_ends() {
     let mut gateway = Gateway::builder().config(OPEN).start();
     let (pipe, _) = with_a_blob_that_waits(&gateway);
-    let mut balancer = connect(gateway.admin_address());
     let verified = thread::scope(|scope| {
         let verifying = scope.spawn(|| gateway.cli(&["verify"]));
         let mut content = OpenOptions::new().write(true).open(&pipe).expect("open the pipe");
         gateway.ask_to_end();
-        wait_until_draining(&mut balancer);
+        gateway.log_with(&[r#""message":"draining""#]);
         // As much as it wants.
         while content.write_all(&[0; 1 << 10]).is_ok() {}
         verifying.join().expect("an answer")
