@@ -36,13 +36,16 @@ check: build-deps $(TOOLS)/bin/cargo-deny ## formatting, lints, documentation, d
 audit: $(TOOLS)/bin/cargo-deny ## known vulnerabilities in dependencies; fetches the advisory database
 	cargo deny check advisories
 
+container: build-deps ## the container image's steps without an engine; as root
+	deploy/container/try.sh
+
 build-deps: ## what the build needs: cmake, a C compiler (Debian packages)
 	@tests/install-deps.sh build
 
-test-deps: build-deps ## what the tests need besides: Go, curl, git, promtool, systemd-analyze
+test-deps: build-deps ## what the tests need besides: Go, curl, git, promtool, systemd-analyze, nginx, Caddy
 	@tests/install-deps.sh test
 
 $(TOOLS)/bin/cargo-deny:
 	cargo install --locked --debug cargo-deny --version $(CARGO_DENY) --root $(TOOLS) --target-dir target/tools
 
-.PHONY: help run test test-live bench check audit build-deps test-deps
+.PHONY: help run test test-live bench check audit container build-deps test-deps

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the build or the tests need and the machine lacks: Debian packages by apt (as root, or by sudo),
-# a Go toolchain from the Go module proxy into .tools/, and promtool, out of Debian's prometheus, there too.
+# a Go toolchain from the Go module proxy into .tools/, and single programs out of Debian packages there too.
 #   install-deps.sh build | test
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -55,17 +55,19 @@ fetch_go() {
     rm -rf "$zip" .tools/unpacked
 }
 
-# The package is unpacked, not installed: it would start a server.
-fetch_promtool() {
-    command -v apt-get >/dev/null || { echo "please install: promtool (Prometheus)" >&2; exit 1; }
-    local dir sudo=()
+# Puts a program of a Debian package into .tools/bin, where the machine has none. Installed, the package would start a server.
+#   unpacked PACKAGE PATH-OF-A-PROGRAM
+unpacked() {
+    local package=$1 program=$2 dir sudo=()
+    ! command -v "${program##*/}" >/dev/null || return 0
+    command -v apt-get >/dev/null || { echo "please install: ${program##*/}" >&2; exit 1; }
     [ "$(id -u)" = 0 ] || sudo=(sudo)
-    apt-cache show prometheus >/dev/null 2>&1 || "${sudo[@]}" apt-get update -qq
+    apt-cache show "$package" >/dev/null 2>&1 || "${sudo[@]}" apt-get update -qq
     dir=$(mktemp -d)
-    echo "fetching promtool into .tools/bin" >&2
-    (cd "$dir" && apt-get download -qq -o APT::Sandbox::User=root prometheus && dpkg-deb --extract prometheus_*.deb unpacked)
+    echo "fetching ${program##*/} into .tools/bin" >&2
+    (cd "$dir" && apt-get download -qq -o APT::Sandbox::User=root "$package" && dpkg-deb --extract "$package"_*.deb unpacked)
     mkdir -p .tools/bin
-    mv "$dir/unpacked/usr/bin/promtool" .tools/bin/promtool
+    mv "$dir/unpacked/$program" .tools/bin/
     rm -rf "$dir"
 }
 
@@ -77,7 +79,9 @@ case "${1:-}" in
         packages curl curl git git unzip unzip systemd-analyze systemd
         export PATH="$PWD/.tools/go/bin:$PWD/.tools/bin:$PATH"
         go_is_new_enough || fetch_go
-        command -v promtool >/dev/null || fetch_promtool
+        unpacked prometheus usr/bin/promtool
+        unpacked nginx usr/sbin/nginx
+        unpacked caddy usr/bin/caddy
         ;;
     *)
         sed -n '2,4s/^# //p' "$0" >&2

@@ -17,17 +17,27 @@ chown 65532:65532 "$work/data"
 inside='mount --rbind "$0/root" "$0/root" && mount -o remount,ro,bind "$0/root" && mount --bind "$0/data" "$0/root/data" &&
     exec env -i MODGATE_DATA_DIR=/data MODGATE_SERVER__LISTEN=0.0.0.0:18080 MODGATE_SERVER__ALLOW_PLAIN=true \
         MODGATE_SERVER__PUBLIC_URL=http://127.0.0.1:18080 MODGATE_UPSTREAM__GOPROXY=off \
-        chroot --userspec=65532:65532 "$0/root" /modgate "$@"'
+        "$(command -v chroot)" --userspec=65532:65532 "$0/root" /modgate "$@"'
 
 (exec unshare --mount bash -c "$inside" "$work" serve) >"$work/out" 2>"$work/log" &
 pid=$!
 for _ in $(seq 100); do curl -fsS -o /dev/null http://127.0.0.1:18080/ 2>/dev/null && break; sleep 0.1; done
 curl -fsS http://127.0.0.1:18080/ >/dev/null || { cat "$work/log" >&2; exit 1; }
 unshare --mount bash -c "$inside" "$work" healthcheck
+
+# What is published comes back as it went.
+git init -q "$work/lib"
+printf 'module try.example.com/lib\n' >"$work/lib/go.mod"
+git -C "$work/lib" add go.mod
+git -C "$work/lib" -c user.name=try -c user.email=try@example.com commit -q -m try
+git -C "$work/lib" archive --format=zip --prefix=try.example.com/lib@v1.0.0/ -o "$work/lib.zip" HEAD
+curl -fsS --user "admin:$(cat "$work/data/admin-token")" --upload-file "$work/lib.zip" http://127.0.0.1:18080/api/packages/default/go/upload
+curl -fsS http://127.0.0.1:18080/try.example.com/lib/@v/v1.0.0.zip | cmp - "$work/lib.zip"
+
 ls -ln "$work/data"
 grep -E '^(Uid|CapEff)' "/proc/$pid/status"
 touch "/proc/$pid/root/etc/written" 2>/dev/null && { echo "its root can be written" >&2; exit 1; }
 kill -TERM "$pid"
-wait "$pid" || true
+wait "$pid"
 pid=
 echo "ok: static, $(stat -c %s "$work/root/modgate") bytes, read-only root, user 65532"

@@ -150,26 +150,6 @@ impl LogIns {
         if right.await.unwrap_or(false) { Ok(()) } else { Err(Failed::Wrong) }
     }
 
-    /// Counts a token that is none, has ended or was revoked.
-    pub(super) fn wrong_token(&self, text: &str, origin: Origin) -> Failed {
-        let state = &self.0;
-        let here = state.digest(&[text.as_bytes(), &origin.bytes()]);
-        if state.here.contains_key(&here) {
-            return Failed::Wrong;
-        }
-        match state.limiter.standing(origin, Instant::now()) {
-            Standing::Free => {
-                state.wrong(here, Here::Wrong, origin);
-                Failed::Wrong
-            }
-            Standing::Limited(wait) => {
-                state.wrong(here, Here::Wrong, origin);
-                Failed::Limited(wait)
-            }
-            Standing::Shut(wait) => Failed::Limited(wait),
-        }
-    }
-
     /// A number of `name`'s own, always the same in this process.
     pub(super) fn number(&self, name: &str) -> u64 {
         self.0.digest(&[name.as_bytes()]).first_chunk().map_or(0, |chunk| u64::from_be_bytes(*chunk))
@@ -178,6 +158,11 @@ impl LogIns {
     #[cfg(test)]
     pub(super) fn hashed(&self) -> usize {
         self.0.hashed.load(std::sync::atomic::Ordering::SeqCst)
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_limited(&self, origin: Origin) -> bool {
+        !matches!(self.0.limiter.standing(origin, Instant::now()), Standing::Free)
     }
 
     #[cfg(test)]

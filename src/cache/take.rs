@@ -40,7 +40,7 @@ fn makes_known(asset: &Asset) -> Option<&ModulePath> {
 }
 
 impl Inner {
-    pub(super) async fn take(&self, asset: &Asset, incoming: Incoming, keep: bool) -> Result<Filled, UpstreamError> {
+    pub(super) async fn take(&self, asset: &Asset, mut incoming: Incoming, keep: bool) -> Result<Filled, UpstreamError> {
         if incoming.is_html() {
             return Err(incoming.malformed("a page of HTML"));
         }
@@ -165,8 +165,9 @@ impl Inner {
     }
 
     async fn keep_zip(&self, asset: &Asset, landing: Arriving) -> Result<Filled, UpstreamError> {
-        let Arriving { staged, incoming, .. } = landing;
-        let broken = |e: String| UpstreamError::Failed { host: incoming.host().to_owned(), reason: format!("cannot check the zip: {e}") };
+        let Arriving { staged, mut incoming, .. } = landing;
+        let host = incoming.host().to_owned();
+        let broken = |e: String| UpstreamError::Failed { host: host.clone(), reason: format!("cannot check the zip: {e}") };
         let staged = staged.ok_or_else(|| broken("it was not staged".to_owned()))?;
         let len = staged.len();
         let reader = staged.reader().map_err(|e| broken(e.to_string()))?;

@@ -22,7 +22,7 @@ pub(super) fn maximum() -> Option<u64> {
     getrlimit(Resource::Nofile).maximum
 }
 
-/// How many so many connections need.
+/// How many so many connections need at least.
 pub(super) fn needed(connections: usize) -> u64 {
     (connections as u64).saturating_add(RESERVE)
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use super::policy::Policy;
 use super::rule::{Rule, Verdict};
@@ -86,17 +87,20 @@ pub enum Denied {
 /// a transfer that began under other settings, and asks here for its next attempt, is judged by those that hold now.
 pub struct Gate {
     in_force: ArcSwap<Policy>,
+    /// Sent to when another policy has come into force.
+    enforced: watch::Sender<()>,
 }
 
 impl Gate {
     /// Opens with `policy` in force.
     pub fn new(policy: Arc<Policy>) -> Self {
-        Self { in_force: ArcSwap::new(policy) }
+        Self { in_force: ArcSwap::new(policy), enforced: watch::Sender::new(()) }
     }
 
     /// Puts `policy` in force. No permit that is given after this returns rests on the one before.
     pub fn enforce(&self, policy: Arc<Policy>) {
         self.in_force.store(policy);
+        self.enforced.send_replace(());
     }
 
     /// The policy in force.
@@ -129,6 +133,32 @@ impl Gate {
                     policy.watch(path, principal);
                 }
                 return Ok(public);
+            }
+        }
+    }
+}
+
+impl Gate {
+    /// Waits until this path may not leave any more, and says why. A permit is for now: names are looked up and connections made for
+    /// seconds after it was given, and whatever waits for them is to end when somebody publishes under that name meanwhile.
+    pub async fn until_denied(&self, path: &ModulePath) -> Denied {
+        let mut enforced = self.enforced.subscribe();
+        loop {
+            let policy = self.policy();
+            let mut changes = policy.records.changes();
+            let view = match policy.view().await {
+                Ok(view) => view,
+                Err(error) => return Denied::Store(error),
+            };
+            let verdict = policy.judge(path, view.facts(&*policy.records.known()));
+            if !verdict.is_public() {
+                return Denied::Private(Box::new(verdict));
+            }
+            tokio::select! {
+                // A store that is closed changes no more.
+                Ok(()) = changes.changed() => {}
+                Ok(()) = enforced.changed() => {}
+                else => std::future::pending().await,
             }
         }
     }

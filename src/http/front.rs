@@ -80,30 +80,30 @@ impl Front {
     }
 }
 
+impl Front {
+    /// Answers where no house stands any more.
+    fn farewell(&self, head: &Head) -> Reply<Note> {
+        let reached = self.reached.load();
+        let request = reached.below(head.listener, &head.path).and_then(|path| protocol::parse(&head.method, path).ok());
+        match request {
+            Some(request) if is_supported(&request) => response::text(200, String::new()),
+            _ => response::unavailable("this process is ending; ask again"),
+        }
+    }
+}
+
 #[async_trait]
 impl Service for Front {
     type Note = Note;
 
     async fn call(&self, head: Head, body: &mut dyn RequestBody) -> Reply<Note> {
-        let house = self.house();
-        let reached = house.as_ref().map_or_else(|| self.reached.load_full(), |house| house.reached.clone());
-        let Some(path) = reached.below(head.listener, &head.path) else { return response::reject(&Reject::NotFound) };
-        let request = match protocol::parse(&head.method, path) {
-            Ok(request) => request,
-            Err(reject) => return response::reject(&reject),
-        };
-        let operations = matches!(request, Request::Health | Request::Ready | Request::Metrics | Request::Admin(_));
-        if !operations && !matches!(head.listener, ListenerKind::Public { .. }) {
-            return response::reject(&Reject::NotFound);
-        }
-        let Some(house) = house else {
-            return match is_supported(&request) {
-                true => response::text(200, String::new()),
-                false => response::unavailable("this process is ending; ask again"),
-            };
-        };
-        let span = tracing::error_span!("request", request_id = head.request_id, node = house.operations.audit.node());
-        house.answer(&head, request, body).instrument(span).await
+        let Some(house) = self.house() else { return self.farewell(&head) };
+        let from = peer::client(head.peer, head.listener, &head.headers, &house.operations.config.server.trusted_proxies);
+        let mut reply = house.receive(&head, from, body).await;
+        // Also of what is no request: whoever tries doors is to be found.
+        let forwarded_for = from.filter(|from| head.peer.is_none_or(|peer| peer.ip().to_canonical() != *from));
+        reply.note.get_or_insert_with(Note::default).forwarded_for = forwarded_for;
+        reply
     }
 
     /// Lets go of the house, and with it of the stores, the cache and their directory, once what works there in the background has ended.
@@ -149,11 +149,24 @@ impl House {
         &self.reached
     }
 
-    /// Answers a request that this listener serves.
-    async fn answer(&self, head: &Head, request: Request, body: &mut dyn RequestBody) -> Reply<Note> {
+    /// Answers what `from` sent, if it is a request that this listener serves.
+    async fn receive(&self, head: &Head, from: Option<IpAddr>, body: &mut dyn RequestBody) -> Reply<Note> {
+        let Some(path) = self.reached.below(head.listener, &head.path) else { return response::reject(&Reject::NotFound) };
+        let request = match protocol::parse(&head.method, path) {
+            Ok(request) => request,
+            Err(reject) => return response::reject(&reject),
+        };
+        let operations = matches!(request, Request::Health | Request::Ready | Request::Metrics | Request::Admin(_));
+        if !operations && !matches!(head.listener, ListenerKind::Public { .. }) {
+            return response::reject(&Reject::NotFound);
+        }
+        let span = tracing::error_span!("request", request_id = head.request_id, node = self.operations.audit.node());
+        self.answer(head, request, from, body).instrument(span).await
+    }
+
+    async fn answer(&self, head: &Head, request: Request, from: Option<IpAddr>, body: &mut dyn RequestBody) -> Reply<Note> {
         let kind = kind(&request);
         let owner = owner(&request).map_or(OwnerClass::None, |owner| self.gateway.owner_class(owner));
-        let from = peer::client(head.peer, head.listener, &head.headers, &self.operations.config.server.trusted_proxies);
         let (principal, outcome) = self.request(head, request, from, body).await;
         let mut reply = outcome.unwrap_or_else(|refusal| response::refuse(&refusal, &head.request_id));
         let note = reply.note.get_or_insert_with(Note::default);
@@ -162,7 +175,6 @@ impl House {
             note.owner = owner;
         }
         note.principal = principal;
-        note.forwarded_for = from.filter(|from| head.peer.is_none_or(|peer| peer.ip().to_canonical() != *from));
         reply
     }
 

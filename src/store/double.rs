@@ -19,6 +19,7 @@ type Hook = Box<dyn FnOnce(&Double) + Send>;
 #[derive(Default)]
 pub(crate) struct Double {
     index: Mutex<Arc<HostedIndex>>,
+    changes: tokio::sync::watch::Sender<Rev>,
     known: Arc<Known>,
     /// Known modules cannot be written.
     pub(crate) known_fails: AtomicBool,
@@ -61,7 +62,10 @@ impl Double {
         let mut new = HostedIndex::clone(&index);
         new.rev = Rev(index.rev.0 + 1);
         change(&mut new);
+        let rev = new.rev;
         *index = Arc::new(new);
+        drop(index);
+        self.changes.send_replace(rev);
     }
 
     pub(crate) fn host(&self, path: &str, owner: &str) {
@@ -153,7 +157,7 @@ impl Records for Double {
     }
 
     fn changes(&self) -> tokio::sync::watch::Receiver<Rev> {
-        tokio::sync::watch::channel(Rev::default()).1
+        self.changes.subscribe()
     }
 
     async fn publish(&self, _: NewVersion) -> Result<Publish, StoreError> {

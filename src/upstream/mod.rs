@@ -142,9 +142,13 @@ impl Upstream {
         let pass = self.breakers.of(&hop.url, role).admit()?;
         self.tell_breakers(role);
         let begun = Instant::now();
-        let outcome = self.follow(hop, target, principal).await;
+        let mut outcome = self.follow(hop, target, principal).await;
         if let Some(word) = counted(&outcome) {
-            self.metrics.asked(role, word, begun.elapsed());
+            self.metrics.asked(role, begun.elapsed());
+            match &mut outcome {
+                Ok(Reply::Found(incoming)) => incoming.outcome = Some(word),
+                _ => self.metrics.came_to(role, word),
+            }
         }
         pass.settle(went(&outcome));
         self.tell_breakers(role);
@@ -186,16 +190,17 @@ impl Upstream {
     /// One request, tried again once where the connection broke before an answer began: a kept connection may
     /// have been closed by the other side at that very moment.
     async fn get(&self, step: Step<'_>, target: Target<'_>, principal: &str) -> Result<reqwest::Response, UpstreamError> {
-        match self.get_once(step).await {
+        match self.get_once(step, target).await {
             Err(Broken::BeforeAnswer(_)) => {
                 self.permit(target, principal).await?;
-                self.get_once(step).await.map_err(Broken::into_error)
+                self.get_once(step, target).await.map_err(Broken::into_error)
             }
             other => other.map_err(Broken::into_error),
         }
     }
 
-    async fn get_once(&self, step: Step<'_>) -> Result<reqwest::Response, Broken> {
+    /// Ended when the path may not leave any more: connecting takes its time, and nothing may be sent after it.
+    async fn get_once(&self, step: Step<'_>, target: Target<'_>) -> Result<reqwest::Response, Broken> {
         let Step { url, sender, trust, authorization } = step;
         let host = || public_name(url);
         let refused = |why: String| Broken::Finally(redirect(sender, why));
@@ -204,7 +209,18 @@ impl Upstream {
         if let Some(authorization) = authorization {
             request = request.header(AUTHORIZATION, authorization.clone());
         }
-        match tokio::time::timeout(self.head_timeout, request.send()).await {
+        let denied = async {
+            match target.path() {
+                Some(path) => self.gate.until_denied(path).await,
+                None => std::future::pending().await,
+            }
+        };
+        let answered = tokio::select! {
+            biased;
+            denied = denied => return Err(Broken::Finally(UpstreamError::Denied(denied))),
+            answered = tokio::time::timeout(self.head_timeout, request.send()) => answered,
+        };
+        match answered {
             Err(_) => Err(Broken::Finally(UpstreamError::Timeout { host: host(), what: "no answer" })),
             Ok(Ok(mut response)) => {
                 self.skew.note(host, response.headers());
@@ -235,7 +251,8 @@ impl Upstream {
         let len = response.content_length();
         let content_type = header(response.headers(), &CONTENT_TYPE).map(str::to_owned);
         let retry_after = retry_after::of(status, response.headers());
-        let mut incoming = Incoming { response, host, stall: self.stall, role: target.role(), metrics: self.metrics.clone(), len };
+        let metrics = self.metrics.clone();
+        let mut incoming = Incoming { response, host, stall: self.stall, role: target.role(), metrics, outcome: None, len };
         match status {
             StatusCode::OK if encoded => Err(incoming.malformed("it is encoded, which was not asked for")),
             StatusCode::OK => Ok(Reply::Found(incoming)),
@@ -255,7 +272,7 @@ impl Upstream {
                 let text = absence::text(content_type, &body, cut, || absence_line(target, &incoming.host, status));
                 Ok(Reply::Absent(Absent { status: status.as_u16(), text }))
             }
-            other => Err(UpstreamError::Status { host: incoming.host, status: other.as_u16(), retry_after }),
+            other => Err(UpstreamError::Status { host: incoming.host.clone(), status: other.as_u16(), retry_after }),
         }
     }
 }

@@ -176,14 +176,22 @@ async fn what_goes_out_and_what_comes_of_it_is_counted() {
     body(ask(&upstream, ModuleAsk::List).await).await.unwrap();
     let has = |line: &str| assert!(metrics.text().unwrap().lines().any(|l| l == line), "{line}: {}", metrics.text().unwrap());
     has("modgate_upstream_breaker_state{upstream=\"modules\"} 0");
+    fake.set(LIST, Act::Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nv1".to_vec()));
+    assert!(matches!(body(ask(&upstream, ModuleAsk::List).await).await, Err(UpstreamError::Cut { .. })));
+    fake.set(LIST, Act::ok("text/html", ""));
+    match ask(&upstream, ModuleAsk::List).await.unwrap() {
+        Reply::Found(mut page) => drop(page.malformed("a page of HTML")),
+        Reply::Absent(absent) => panic!("absent: {absent:?}"),
+    }
     fake.set(LIST, Act::status(500, "text/plain", ""));
     for _ in 0..6 {
         assert!(ask(&upstream, ModuleAsk::List).await.is_err());
     }
     has("modgate_upstream_requests_total{outcome=\"found\",upstream=\"modules\"} 1");
+    has("modgate_upstream_requests_total{outcome=\"malformed\",upstream=\"modules\"} 1");
+    has("modgate_upstream_requests_total{outcome=\"cut\",upstream=\"modules\"} 1");
     has("modgate_upstream_requests_total{outcome=\"status\",upstream=\"modules\"} 5");
-    has("modgate_upstream_request_duration_seconds_count{upstream=\"modules\"} 6");
-    has("modgate_upstream_received_bytes_total{upstream=\"modules\"} 7");
+    has("modgate_upstream_request_duration_seconds_count{upstream=\"modules\"} 8");
     has("modgate_upstream_breaker_state{upstream=\"modules\"} 2");
     has("modgate_upstream_breaker_opened_total{upstream=\"modules\"} 1");
     has("modgate_upstream_breaker_state{upstream=\"sumdb\"} 0");
@@ -400,4 +408,26 @@ async fn a_certificate_for_another_name_is_a_failure() {
     let (url, ca, serving) = tls_server("elsewhere.example");
     assert!(matches!(ask(&upstream(&trusting(url, &ca)), ModuleAsk::List).await, Err(UpstreamError::Failed { .. })));
     assert_eq!(serving.join().unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_becomes_private_while_connecting_is_not_sent() {
+    let slow = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}", slow.local_addr().unwrap().port()).parse().unwrap();
+    let (_, ca, _) = tls_server("localhost");
+    let records = Arc::new(crate::store::double::Double::default());
+    let gate = fake::gate(records.clone());
+    let upstream = Arc::new(fake::upstream(&trusting(url, &ca), gate.clone()));
+    let asked = tokio::spawn(async move { ask(&upstream, ModuleAsk::List).await.err() });
+    // It has connected, and waits for the other side's part of the handshake.
+    let (mut connection, _) = slow.accept().await.unwrap();
+    let mut hello = vec![0; 1 << 10];
+    assert!(tokio::io::AsyncReadExt::read(&mut connection, &mut hello).await.unwrap() > 0);
+    records.host(path().as_str(), "default");
+    let error = asked.await.unwrap();
+    assert!(matches!(error, Some(UpstreamError::Denied(Denied::Private(_)))), "{error:?}");
+    // Nothing more comes: the connection is given up.
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(20), tokio::io::AsyncReadExt::read_to_end(&mut connection, &mut rest)).await;
+    assert!(ended.is_ok() && !rest.windows(4).any(|bytes| bytes == b"list"));
 }

@@ -12,7 +12,7 @@ fn too_few(maximum: Option<u64>, connections: usize) -> Option<String> {
     let (maximum, needed) = (maximum?, descriptors::needed(connections));
     (maximum < needed).then(|| {
         format!(
-            "limits.connections: {connections} connections and a reserve take {needed} file descriptors, and a process started from here \
+            "limits.connections: {connections} connections and a reserve take at least {needed} file descriptors, and a process started from here \
              may have {maximum}: raise the hard limit (LimitNOFILE= of a unit, ulimit -Hn of a shell)"
         )
     })
@@ -27,7 +27,7 @@ mod tests {
         assert_eq!(too_few(None, 10_000), None);
         assert_eq!(too_few(Some(11_024), 10_000), None);
         let told = too_few(Some(11_023), 10_000).unwrap();
-        assert!(told.starts_with("limits.connections: 10000 connections and a reserve take 11024 file descriptors"), "{told}");
+        assert!(told.starts_with("limits.connections: 10000 connections and a reserve take at least 11024 file descriptors"), "{told}");
         assert!(told.contains("may have 11023"), "{told}");
     }
 }

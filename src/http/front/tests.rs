@@ -49,5 +49,5 @@ async fn whether_a_checksum_database_is_here_is_answered_by_a_front_that_has_ret
     assert_eq!((status(&front, supported).await, status(&front, "/go/x.example.com/y/@v/list").await), (200, 404));
     front.retire().await;
     assert_eq!((status(&front, supported).await, status(&front, "/go/x.example.com/y/@v/list").await), (200, 503));
-    assert_eq!(status(&front, "/sumdb/sum.example.org/supported").await, 404);
+    assert_eq!(status(&front, "/sumdb/sum.example.org/supported").await, 503);
 }

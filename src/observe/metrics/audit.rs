@@ -4,6 +4,9 @@ use prometheus::{IntCounter, IntCounterVec, Result};
 
 use super::Families;
 
+/// What alerts wait for the first of. It counts from 0: where there was nothing before, Prometheus sees no increase.
+const COUNTED_FROM_0: &[&str] = &["integrity"];
+
 /// The audit trail. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct AuditMetrics {
@@ -13,8 +16,12 @@ pub struct AuditMetrics {
 
 impl AuditMetrics {
     pub(super) fn new(families: &mut Families) -> Result<Self> {
+        let events = families.counters("modgate_audit_events_total", "Events of the audit trail, by their name.", &["event"])?;
+        for name in COUNTED_FROM_0 {
+            events.with_label_values(&[name]);
+        }
         Ok(Self {
-            events: families.counters("modgate_audit_events_total", "Events of the audit trail, by their name.", &["event"])?,
+            events,
             lost: families.counter("modgate_audit_lost_total", "Events that are in the log alone: the trail could not be written.")?,
         })
     }

@@ -121,10 +121,14 @@ impl UpstreamMetrics {
         Ok(this)
     }
 
-    /// A request went out, and this came of it, after `duration`.
-    pub fn asked(&self, upstream: UpstreamRole, outcome: UpstreamOutcome, duration: Duration) {
-        self.requests.with_label_values(&[upstream.word(), outcome.word()]).inc();
+    /// A request went out, and its answer began, or it failed, after `duration`.
+    pub fn asked(&self, upstream: UpstreamRole, duration: Duration) {
         self.seconds.with_label_values(&[upstream.word()]).observe(duration.as_secs_f64());
+    }
+
+    /// That is what a request that went out came to, once its answer was read to its end.
+    pub fn came_to(&self, upstream: UpstreamRole, outcome: UpstreamOutcome) {
+        self.requests.with_label_values(&[upstream.word(), outcome.word()]).inc();
     }
 
     /// So many bytes of an answer's body came.
