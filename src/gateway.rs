@@ -194,9 +194,15 @@ impl Refusal {
 
 impl From<StoreError> for Refusal {
     fn from(error: StoreError) -> Self {
+        (&error).into()
+    }
+}
+
+impl From<&StoreError> for Refusal {
+    fn from(error: &StoreError) -> Self {
         match error {
             StoreError::Full => Self::Full,
-            StoreError::Unavailable(_) | StoreError::Corrupt(_) => Self::Storage(chain(&error)),
+            StoreError::Unavailable(_) | StoreError::Corrupt(_) => Self::Storage(chain(error)),
         }
     }
 }
@@ -294,7 +300,7 @@ impl Gateway {
                 // Published here, or claimed, since it was judged above: from now on it is a miss like any other.
                 Err(CacheError::Denied(denied)) => Err(match &*denied {
                     Denied::Private(verdict) => self.miss(&view, Verdict::clone(verdict)).await,
-                    Denied::Store(error) => Refusal::Storage(chain(error)),
+                    Denied::Store(error) => error.into(),
                 }),
                 Err(error) => Err(self.refuse(error)),
             },

@@ -5,6 +5,7 @@
 pub mod module;
 pub mod protocol;
 pub mod durable;
+pub mod stop;
 pub mod config;
 pub mod observe;
 pub mod store;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::token::{self, TokenError, new_token};
 use super::token_hash;
 use crate::durable::{Disk, DurableError};
+use crate::observe::spawn_blocking;
 use crate::store::{DataDir, Records, Scope, StoreError};
 
 /// Its file in the data directory: the token and a newline, 0600.
@@ -83,7 +84,7 @@ fn read(path: &Path) -> Result<Option<String>, AdminTokenError> {
 }
 
 async fn blocking(step: impl FnOnce(&Disk) -> Result<(), DurableError> + Send + 'static) -> Result<(), AdminTokenError> {
-    match tokio::task::spawn_blocking(move || step(&Disk::default())).await {
+    match spawn_blocking(move || step(&Disk::default())).await {
         Ok(done) => Ok(done?),
         Err(died) => Err(StoreError::Unavailable(Box::new(died)).into()),
     }

@@ -22,6 +22,7 @@ use super::flights::Flights;
 use super::limiter::{Limiter, Origin, Standing};
 use super::password::{blocks_of, is_right};
 use super::turns::{Turn, Turns};
+use crate::observe::spawn_blocking;
 
 /// How long a password that was right is not hashed again.
 const FRESH_FOR: Duration = Duration::from_secs(60);
@@ -145,7 +146,7 @@ impl LogIns {
         let (state, password) = (Arc::clone(state), claim.password.to_owned());
         let Claim { hash, known, origin, .. } = claim;
         // The turn is held, and the verdict remembered, even if nobody waits any more: the bound is on work, not on callers.
-        let right = tokio::task::spawn_blocking(move || state.hash(&password, &hash, known, &keys, origin, &mut turn));
+        let right = spawn_blocking(move || state.hash(&password, &hash, known, &keys, origin, &mut turn));
         if right.await.unwrap_or(false) { Ok(()) } else { Err(Failed::Wrong) }
     }
 

@@ -6,6 +6,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::{OperationError, Operations, PAGE_MAX};
 use crate::observe::audit::{Page, Position};
+use crate::observe::spawn_blocking;
 use crate::store::StoreError;
 
 /// `audit`
@@ -24,7 +25,7 @@ impl Operations {
         let since = OffsetDateTime::parse(&ask.since, &Rfc3339).map_err(|e| OperationError::Bad(format!("since: {e}")))?;
         let audit = self.audit.clone();
         let read = move || audit.page(since, ask.after.as_ref(), ask.limit.min(PAGE_MAX));
-        let page = tokio::task::spawn_blocking(read).await.map_err(std::io::Error::other).flatten();
+        let page = spawn_blocking(read).await.map_err(std::io::Error::other).flatten();
         page.map_err(|error| OperationError::Store(StoreError::Unavailable(Box::new(error))))
     }
 }

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use super::{OperationError, Operations};
 use crate::cache::Body;
 use crate::observe::audit::{Actor, Event};
+use crate::observe::spawn_blocking;
 use crate::store::backup::Snapshot;
 
 /// Bytes that are sent at once.
@@ -21,7 +22,7 @@ impl Operations {
     pub async fn backup(&self, actor: &Actor) -> Result<Body, OperationError> {
         let snapshot = self.snapshot(actor).await?;
         let (pieces, mut waiting) = mpsc::channel::<io::Result<Bytes>>(PIECES_WAITING);
-        tokio::task::spawn_blocking(move || {
+        spawn_blocking(move || {
             let mut out = io::BufWriter::with_capacity(PIECE_BYTES, Pieces(pieces.clone()));
             match snapshot.write(&mut out) {
                 Ok(foot) => tracing::info!(versions = foot.versions, blobs = foot.blobs, bytes = foot.bytes, "backup taken"),

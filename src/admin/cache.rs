@@ -6,6 +6,7 @@ use super::{OperationError, Operations};
 use crate::cache::Cache;
 use crate::module::{ModulePath, Version};
 use crate::observe::audit::{Actor, Event};
+use crate::observe::spawn_blocking;
 use crate::store::StoreError;
 
 /// `purge`
@@ -40,7 +41,7 @@ impl Operations {
 
     pub(super) async fn with_cache<T: Send + 'static>(&self, run: impl FnOnce(&Cache) -> T + Send + 'static) -> Result<T, OperationError> {
         let cache = self.cache.clone();
-        let ran = tokio::task::spawn_blocking(move || run(&cache)).await;
+        let ran = spawn_blocking(move || run(&cache)).await;
         Ok(ran.map_err(|stopped| StoreError::Unavailable(Box::new(stopped)))?)
     }
 }

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::RwLock;
+
 use super::Operations;
 use crate::access::{Access, LogIns, NoRandomness};
 use crate::cache::{self, Cache, Stock};
@@ -10,6 +12,8 @@ use crate::config::Config;
 use crate::egress::{Gate, Policy};
 use crate::observe::audit::Audit;
 use crate::observe::metrics::Metrics;
+use crate::observe::spawn_blocking;
+use crate::stop::Stop;
 use crate::store::{self, DataDir, Embedded, HealReport, Stores};
 use crate::upstream::{self, Breakers, Upstream};
 
@@ -56,12 +60,14 @@ pub struct Foundation {
     log_ins: LogIns,
     audit: Audit,
     metrics: Arc<Metrics>,
+    stop: Stop,
+    begun: Arc<RwLock<()>>,
 }
 
 impl Foundation {
     /// Opens the data directory of these settings, and puts them in force over it. What start-up mended is logged.
     pub async fn open(config: Config) -> Result<(Self, Operations), OpenError> {
-        tokio::task::spawn_blocking(move || Self::open_blocking(config)).await?
+        spawn_blocking(move || Self::open_blocking(config)).await?
     }
 
     fn open_blocking(config: Config) -> Result<(Self, Operations), OpenError> {
@@ -74,7 +80,17 @@ impl Foundation {
         let gate = Arc::new(Gate::new(policy.clone(), audit.clone()));
         let stock = Stock::open(&data, &config.cache, gate.clone(), stores.records.clone(), metrics.fills.clone())?;
         let log_ins = LogIns::new()?;
-        let foundation = Self { stores, gate, stock, breakers: Breakers::default(), log_ins, audit, metrics };
+        let foundation = Self {
+            stores,
+            gate,
+            stock,
+            breakers: Breakers::default(),
+            log_ins,
+            audit,
+            metrics,
+            stop: Stop::default(),
+            begun: Arc::default(),
+        };
         let operations = foundation.operations(config, policy)?;
         Ok((foundation, operations))
     }
@@ -86,17 +102,22 @@ impl Foundation {
     }
 
     fn operations(&self, config: Config, policy: Arc<Policy>) -> Result<Operations, SettingsError> {
-        let Self { stores, gate, stock, breakers, log_ins, audit, metrics } = self;
+        let Self { stores, gate, stock, breakers, log_ins, audit, metrics, stop, begun } = self;
         let access = Arc::new(Access::new(&config, stores.records.clone(), log_ins.clone()));
         let upstream = Arc::new(Upstream::new(&config.upstream, gate.clone(), breakers.clone(), metrics.upstream.clone())?);
         let cache = Cache::new(stock.clone(), &config.cache, config.limits.queue, upstream.clone());
-        let (stores, audit, metrics) = (stores.clone(), audit.clone(), metrics.clone());
-        Ok(Operations { config: Arc::new(config), stores, policy, access, upstream, cache, audit, metrics })
+        let (stores, audit, metrics, stop, begun) = (stores.clone(), audit.clone(), metrics.clone(), stop.clone(), begun.clone());
+        Ok(Operations { config: Arc::new(config), stores, policy, access, upstream, cache, audit, metrics, stop, begun })
     }
 
     /// The audit trail.
     pub fn audit(&self) -> &Audit {
         &self.audit
+    }
+
+    /// Asked when the process ends: what takes long stops then, under whichever settings it began.
+    pub fn stop(&self) -> &Stop {
+        &self.stop
     }
 
     /// Puts what was planned in force: from here on its policy alone lets paths leave, for whatever is under way as well.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{OperationError, Operations};
-use crate::cache::{Garbage, GcReport, Swept};
+use crate::cache::{Cache, Garbage, GcReport, Swept};
 use crate::observe::audit::{Actor, Event};
 
 /// Lines of a kind that are told, at most; the rest is counted.
@@ -45,12 +45,16 @@ pub struct GcDone {
 impl Operations {
     pub(super) async fn gc(&self, ask: GcAsk, actor: &Actor) -> Result<GcDone, OperationError> {
         let mut goes = self.expired(ask.force, actor).await?;
-        let GcReport { garbage, last_copies } =
-            self.with_cache(move |cache| if ask.force { cache.gc() } else { cache.gc_report() }).await?;
+        let stop = self.stop.clone();
+        let gc = move |cache: &Cache| if ask.force { cache.gc(&stop) } else { cache.gc_report(&stop) };
+        let GcReport { garbage, last_copies } = self.with_cache(gc).await?;
         let files = (goes.len() + garbage.len()) as u64;
         let bytes = goes.iter().map(|line| line.bytes).chain(garbage.iter().map(|(_, swept)| swept.bytes)).sum();
         if ask.force {
             self.audit.record_durably(actor, &[Event::Gc { removed: files, bytes }]).await;
+        }
+        if self.stop.is_asked() {
+            return Err(OperationError::Ending("not all was looked at; what had gone by then is in the audit trail".to_owned()));
         }
         goes.truncate(LINES_MAX);
         goes.extend(garbage.into_iter().take(LINES_MAX).map(|(kind, swept)| {

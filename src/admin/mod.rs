@@ -25,6 +25,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tokio::sync::RwLock;
+use tracing::Instrument as _;
 
 use crate::access::Access;
 use crate::cache::Cache;
@@ -32,6 +34,7 @@ use crate::config::Config;
 use crate::egress::Policy;
 use crate::observe::audit::{Actor, Audit};
 use crate::observe::metrics::Metrics;
+use crate::stop::Stop;
 use crate::store::{DataDir, StoreError, Stores};
 use crate::upstream::Upstream;
 
@@ -66,6 +69,9 @@ pub enum OperationError {
     /// Something stands against it.
     #[error("{0}")]
     Refused(String),
+    /// The process ends, and what takes long was not done to its end.
+    #[error("the gateway is ending: {0}")]
+    Ending(String),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -98,9 +104,30 @@ pub struct Operations {
     pub audit: Audit,
     /// Numbers.
     pub metrics: Arc<Metrics>,
+    /// Asked when the process ends: what takes long stops then.
+    pub stop: Stop,
+    /// Held by each command that was begun.
+    begun: Arc<RwLock<()>>,
 }
 
 impl Operations {
+    /// As [`Operations::call`], in a task of its own: what was begun is done to its end and recorded, whether anyone still waits or not.
+    pub async fn begin(self: &Arc<Self>, command: &str, args: Value, actor: &Actor) -> Result<Value, OperationError> {
+        let (operations, command, actor) = (self.clone(), command.to_owned(), actor.clone());
+        let begun = self.begun.clone().read_owned().await;
+        let doing = async move {
+            let done = operations.call(&command, args, &actor).await;
+            drop(begun);
+            done
+        };
+        tokio::spawn(doing.in_current_span()).await.map_err(|stopped| StoreError::Unavailable(Box::new(stopped)))?
+    }
+
+    /// Returns when nothing is under way that was begun, under whichever settings.
+    pub async fn ended(&self) {
+        drop(self.begun.write().await);
+    }
+
     /// Runs a command by its name. `actor`: for whom, for the audit trail.
     pub async fn call(&self, command: &str, args: Value, actor: &Actor) -> Result<Value, OperationError> {
         match command {
@@ -155,3 +182,6 @@ fn rfc3339(unix: u64) -> String {
     let time = i64::try_from(unix).ok().and_then(|unix| OffsetDateTime::from_unix_timestamp(unix).ok());
     time.and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_else(|| unix.to_string())
 }
+
+#[cfg(test)]
+mod tests;

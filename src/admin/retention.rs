@@ -7,7 +7,7 @@ use crate::observe::audit::{Actor, Event};
 use crate::store::{Delete, StoreError, VersionRecord, unix_now};
 
 impl Operations {
-    /// What may go now, sealed versions too; with `force`, what went.
+    /// What may go now, sealed versions too; with `force`, what went. Ends early once the process ends.
     pub(super) async fn expired(&self, force: bool, actor: &Actor) -> Result<Vec<GcLine>, StoreError> {
         let index = self.stores.records.hosted_index().await?;
         let mut lines = Vec::new();
@@ -15,6 +15,9 @@ impl Operations {
             let Some(retain) = self.config.owners.get(owner).and_then(|owner| owner.retain) else { continue };
             let Some(module) = self.stores.records.module(path).await?.filter(|module| module.owner == *owner) else { continue };
             for record in expired(&module.versions, retain, unix_now()) {
+                if self.stop.is_asked() {
+                    return Ok(lines);
+                }
                 let line = self.expired_line(record).await?;
                 if !force || self.expire(record, actor).await? {
                     lines.push(line);

@@ -19,6 +19,9 @@ pub struct FindingLine {
     pub text: String,
 }
 
+/// What a verification says that was stopped.
+const NOT_ALL: &str = "not all was verified";
+
 impl FindingLine {
     fn event(&self) -> Event {
         Event::Integrity { kind: self.kind.clone(), path: self.path.clone(), text: self.text.clone() }
@@ -43,10 +46,12 @@ fn is_nearly_full(used: u64, max_bytes: u64) -> bool {
 
 impl Operations {
     pub(super) async fn verify(&self, actor: &Actor) -> Result<Verified, OperationError> {
-        let hosted = self.stores.verify.verify().await?;
-        let cache = self.cache.clone();
-        let cached = tokio::task::spawn_blocking(move || cache.verify()).await;
-        let cached = cached.map_err(|stopped| StoreError::Unavailable(Box::new(stopped)))?;
+        let hosted = match self.stores.verify.verify(&self.stop).await {
+            Err(_) if self.stop.is_asked() => return Err(OperationError::Ending(NOT_ALL.to_owned())),
+            hosted => hosted?,
+        };
+        let stop = self.stop.clone();
+        let cached = self.with_cache(move |cache| cache.verify(&stop)).await?;
         let of_hosted = hosted.findings.iter().map(|finding| FindingLine {
             kind: finding.kind.to_string(),
             path: finding.path.display().to_string(),
@@ -60,6 +65,11 @@ impl Operations {
         let verified = Verified { findings: of_hosted.chain(of_cached).collect(), hosted: hosted.hosted, cached: cached.good };
         let findings = &verified.findings;
         let mut events: Vec<Event> = findings.iter().map(FindingLine::event).collect();
+        if self.stop.is_asked() {
+            // What was found was set aside.
+            self.audit.record_durably(actor, &events).await;
+            return Err(OperationError::Ending(NOT_ALL.to_owned()));
+        }
         events.push(Event::Verify { hosted: verified.hosted, cached: verified.cached, findings: findings.len() as u64 });
         self.audit.record_durably(actor, &events).await;
         Ok(verified)

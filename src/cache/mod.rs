@@ -50,6 +50,7 @@ use crate::module::{ModulePath, Version};
 use crate::observe::metrics::FillMetrics;
 use crate::observe::spawn_blocking;
 use crate::protocol::ModuleAsk;
+use crate::stop::Stop;
 use crate::store::{DataDir, Records};
 use crate::upstream::{self, Upstream};
 
@@ -297,19 +298,22 @@ impl Cache {
         self.inner.stock.shelf.purge(path, version)
     }
 
-    /// What is of no use any more, and what upstream has no more. Blocks as [`Cache::purge`].
-    pub fn gc_report(&self) -> GcReport {
-        self.inner.stock.shelf.gc((self.inner.stock.clock)(), false)
+    /// What is of no use any more, and what upstream has no more. Blocks as [`Cache::purge`]. Ends early, with what it has
+    /// found, once `stop` is asked.
+    pub fn gc_report(&self, stop: &Stop) -> GcReport {
+        self.inner.stock.shelf.gc((self.inner.stock.clock)(), false, stop)
     }
 
-    /// Removes what is of no use any more, and tells what went. Blocks as [`Cache::purge`].
-    pub fn gc(&self) -> GcReport {
-        self.inner.stock.shelf.gc((self.inner.stock.clock)(), true)
+    /// Removes what is of no use any more, and tells what went. Blocks as [`Cache::purge`]. Ends early, with what went,
+    /// once `stop` is asked.
+    pub fn gc(&self, stop: &Stop) -> GcReport {
+        self.inner.stock.shelf.gc((self.inner.stock.clock)(), true, stop)
     }
 
-    /// Re-reads everything that is kept. What is not as it was written is set aside, and found. Blocks on the disk.
-    pub fn verify(&self) -> Verified {
-        self.inner.stock.shelf.verify()
+    /// Re-reads everything that is kept. What is not as it was written is set aside, and found. Blocks on the disk. Ends early, with
+    /// what it has found, once `stop` is asked.
+    pub fn verify(&self, stop: &Stop) -> Verified {
+        self.inner.stock.shelf.verify(stop)
     }
 }
 

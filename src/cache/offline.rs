@@ -13,6 +13,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::module::version::{latest, of_revision};
 use crate::module::{ModulePath, Version};
+use crate::observe::spawn_blocking;
 use crate::protocol::ModuleAsk;
 
 use super::memo::sha256;
@@ -79,7 +80,7 @@ impl Inner {
             Content::File { file, from, len } => {
                 let _turn = self.stock.flights.big_bodies.acquire().await;
                 let mut bytes = vec![0; usize::try_from(len).ok()?];
-                let read = tokio::task::spawn_blocking(move || file.read_exact_at(&mut bytes, from).map(|()| bytes));
+                let read = spawn_blocking(move || file.read_exact_at(&mut bytes, from).map(|()| bytes));
                 read.await.ok()?.ok()?.into()
             }
         };

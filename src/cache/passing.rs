@@ -5,6 +5,7 @@ use std::io;
 
 use bytes::Bytes;
 
+use crate::observe::spawn_blocking;
 use crate::upstream::Incoming;
 
 use super::Body;
@@ -74,7 +75,7 @@ impl Passing {
             return Ok(None);
         }
         let read = move || staged.read_at(at, len).map(|bytes| (staged, bytes));
-        let (staged, bytes) = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??;
+        let (staged, bytes) = spawn_blocking(read).await.map_err(io::Error::other)??;
         self.staged = Some((staged, at + len));
         Ok(Some(bytes))
     }

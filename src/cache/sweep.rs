@@ -5,6 +5,7 @@ use std::io::Read as _;
 use std::time::{Duration, SystemTime};
 
 use crate::module::{ModulePath, Version};
+use crate::stop::Stop;
 
 use super::index::ASIDE;
 use super::memo::{self, Memo};
@@ -70,11 +71,14 @@ impl Shelf {
         purged
     }
 
-    /// Finds garbage, once all files are known; with `remove`, removes it.
-    pub(super) fn gc(&self, now: SystemTime, remove: bool) -> GcReport {
+    /// Finds garbage, once all files are known; with `remove`, removes it. Ends early once `stop` is asked.
+    pub(super) fn gc(&self, now: SystemTime, remove: bool, stop: &Stop) -> GcReport {
         self.index.wait_complete();
         let mut garbage = Vec::new();
         for key in self.index.keys(|key| key.starts_with(ASIDE) || key.starts_with(QUERIES)) {
+            if stop.is_asked() {
+                break;
+            }
             let kind = if key.starts_with(ASIDE) { Garbage::Damaged } else { Garbage::Expired };
             if kind == Garbage::Expired && !self.is_expired(&key, now) {
                 continue;
@@ -85,6 +89,9 @@ impl Shelf {
             }
         }
         for path in self.index.strays() {
+            if stop.is_asked() {
+                break;
+            }
             let bytes = std::fs::symlink_metadata(&path).map_or(0, |meta| meta.len());
             if !remove || self.index.remove_stray(&path) {
                 let file = path.strip_prefix(self.index.path("")).unwrap_or(&path);

@@ -172,7 +172,7 @@ impl Inner {
         let len = staged.len();
         let reader = staged.reader().map_err(|e| broken(e.to_string()))?;
         let turn = self.stock.flights.hashing.acquire().await;
-        let hashed = tokio::task::spawn_blocking(move || hash_zip(reader)).await.map_err(|e| broken(e.to_string()))?;
+        let hashed = spawn_blocking(move || hash_zip(reader)).await.map_err(|e| broken(e.to_string()))?;
         drop(turn);
         let h1 = hashed.map_err(|reason| incoming.malformed(format!("not a module zip: {reason}")))?;
         let etag = Some(weak(&h1));
@@ -225,7 +225,7 @@ impl Arriving {
     async fn write(&mut self) -> Result<(), NotKept> {
         let Some(mut staged) = self.staged.take() else { return Ok(()) };
         let buffered = self.buffered.clone();
-        let written = tokio::task::spawn_blocking(move || {
+        let written = spawn_blocking(move || {
             let bytes: Vec<&[u8]> = buffered.iter().map(AsRef::as_ref).collect();
             let bytes = bytes.concat();
             let result = staged.write(&bytes);

@@ -6,6 +6,7 @@ use std::io::Read as _;
 use bytes::Bytes;
 
 use crate::module::dirhash::hash_zip;
+use crate::stop::Stop;
 
 use super::index::ASIDE;
 use super::judge;
@@ -35,12 +36,18 @@ pub struct Verified {
 }
 
 impl Shelf {
-    /// Re-reads every file, once all are known. Those that came, went or were being replaced meanwhile are passed over.
-    pub(super) fn verify(&self) -> Verified {
+    /// Re-reads every file, once all are known. Those that came, went or were being replaced meanwhile are passed over. Ends early, with
+    /// what it has found, once `stop` is asked.
+    pub(super) fn verify(&self, stop: &Stop) -> Verified {
         let mut verified = Verified::default();
         self.index.wait_complete();
         for key in self.index.keys(|key| !key.starts_with(ASIDE)) {
-            match self.check(&key) {
+            let checked = self.check(&key, stop);
+            // What was being read then failed for no fault of its own.
+            if stop.is_asked() {
+                break;
+            }
+            match checked {
                 Ok(true) => verified.good += 1,
                 Ok(false) => self.index.forget_if_gone(&key),
                 Err(text) => {
@@ -54,7 +61,7 @@ impl Shelf {
     }
 
     /// False: it is gone.
-    fn check(&self, key: &str) -> Result<bool, String> {
+    fn check(&self, key: &str, stop: &Stop) -> Result<bool, String> {
         let file = match File::open(self.index.path(key)) {
             Ok(file) => file,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
@@ -62,7 +69,7 @@ impl Shelf {
         };
         match sidecar(key) {
             Some(beside) => {
-                let actual = hash_zip(file).map_err(|e| e.to_string())?;
+                let actual = hash_zip(stop.ends(file)).map_err(|e| e.to_string())?;
                 match super::shelf::read_hash(&self.index.path(&beside)) {
                     Some(noted) if noted == actual => Ok(true),
                     Some(noted) => Err(format!("its hash is {actual}, not {noted}")),

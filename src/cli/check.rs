@@ -1,6 +1,7 @@
-//! `modgate check`: settings, data directory, the way upstream, keys and certificates, the clock, and what is hosted; a line a finding.
+//! `modgate check`: settings, data directory, the limit of file descriptors, the way upstream, keys and certificates, the clock, and what is hosted; a line a finding.
 
 mod clock;
+mod descriptors;
 mod disk;
 mod environment;
 mod keys;
@@ -38,6 +39,7 @@ pub fn run(global: &Global) -> anyhow::Result<ExitCode> {
 
 async fn findings_of(global: &Global, config: &Config) -> Vec<String> {
     let mut findings = disk::findings(config);
+    findings.extend(descriptors::findings(config));
     findings.extend(keys::findings(config));
     findings.extend(clock::findings(&config.data_dir));
     findings.extend(owners::findings(config));

@@ -11,6 +11,7 @@ use crate::config::{Environment, Flags, Loaded};
 pub mod audit;
 pub mod backup;
 mod certificates;
+mod descriptors;
 pub mod check;
 pub mod claim;
 pub mod config;

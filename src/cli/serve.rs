@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use self::reload::Running;
-use super::{Global, certificates, notify, out, samples};
+use super::{Global, certificates, descriptors, notify, out, samples};
 use crate::access::{self, ADMIN_TOKEN_FILE};
 use crate::admin::{Foundation, Operations, SOCKET_FILE};
 use crate::config::{self, Environment, Flags, Loaded};
@@ -27,6 +27,9 @@ use crate::store::DataDir;
 
 /// Beyond the `server.drain` of the process before us, which lets go of the data directory within that.
 const HANDOVER_GRACE: Duration = Duration::from_secs(5);
+/// How long threads have at the very end that still read or write. What a drain takes beyond its own time, with this, is less than
+/// [`HANDOVER_GRACE`].
+const SHUTDOWN_TIME: Duration = Duration::from_secs(1);
 /// Between two looks at whether it has.
 const HANDOVER_PAUSE: Duration = Duration::from_millis(20);
 
@@ -54,8 +57,12 @@ pub fn run(global: &Global, options: &Options) -> anyhow::Result<ExitCode> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
+    descriptors::raise();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(flags, loaded, logging, inherited))?;
+    let served = runtime.block_on(serve(flags, loaded, logging, inherited));
+    // A thread that hangs on a disk must not keep the data directory from the next process.
+    runtime.shutdown_timeout(SHUTDOWN_TIME);
+    served?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -105,7 +112,7 @@ async fn serve(flags: Flags, loaded: Loaded, logging: Logging, inherited: Inheri
         tokio::spawn(keeper.keep(stopping.clone()));
     }
     let foundation = Arc::new(foundation);
-    let mut running = Running { flags, loaded, foundation, front, keeper, bounds, logging, addresses, draining: stopping };
+    let mut running = Running { flags, loaded, foundation, front, keeper, bounds, logging, addresses, draining: stopping, resizing: None };
     notify::ready();
     loop {
         tokio::select! {
@@ -114,6 +121,7 @@ async fn serve(flags: Flags, loaded: Loaded, logging: Logging, inherited: Inheri
             _ = hang_up.recv() => running.reload().await,
         }
     }
+    running.foundation.stop().ask();
     // From here on only the front holds the stores, and lets go of them before the last answers are sent.
     drop(running);
     notify::stopping();
@@ -122,7 +130,7 @@ async fn serve(flags: Flags, loaded: Loaded, logging: Logging, inherited: Inheri
     let _ = stop.send(true);
     match serving.await? {
         Drained::Whole => tracing::info!("drained"),
-        Drained::Cut => tracing::warn!("requests were cut: they had not ended within server.drain"),
+        Drained::Cut => tracing::warn!("requests were cut: they had not ended in time"),
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use super::rule::{Class, Opened, Rule, Verdict, Where};
 use super::tree::Tree;
 use crate::config::{Config, Owner, Private, PublicHosts, Sourced, UnknownHosts, Visibility};
 use crate::module::{ModulePath, OwnerName};
+use crate::observe::spawn_blocking;
 use crate::store::{Claim, Fresh, HostedIndex, KnownModules, MadePublic, Records, StoreError, unix_now};
 
 /// The rules of what may leave, over one configuration and one store. Cheap to ask: look-ups by path element.
@@ -139,7 +140,7 @@ impl Policy {
         }
         let (of, hosts, kept) = (Arc::clone(&index), Arc::clone(&self.hosts), self.kept());
         // Off the async threads: a hundred thousand paths take tens of milliseconds.
-        let built = tokio::task::spawn_blocking(move || match kept {
+        let built = spawn_blocking(move || match kept {
             // Most changes are of versions, claims or tokens. What the tree is made of is compared, no revision is trusted.
             Some((before, tree)) if before.hosted == of.hosted && before.tombstones == of.tombstones => tree,
             _ => Arc::new(Tree::build(&of, &hosts)),

@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256, Sha512};
 use super::Hosted;
 use super::read::{find, lost};
 use crate::module::{ModulePath, OwnerName, Version};
+use crate::observe::spawn_blocking;
 use crate::store::{StoreError, VersionRecord};
 
 /// Checksums that are remembered.
@@ -97,7 +98,7 @@ impl Hosted {
         }
         let file = self.stores.blobs.open(&record.zip).await?.ok_or_else(|| lost(record, "is not there"))?;
         let (remembered, record) = (self.sums.clone(), record.clone());
-        let summing = tokio::task::spawn_blocking(move || {
+        let summing = spawn_blocking(move || {
             let _permit = permit;
             let sums = take(&file).map_err(|e| StoreError::Unavailable(Box::new(e)))?;
             if sums.sha256 != name {

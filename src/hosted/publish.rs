@@ -12,6 +12,7 @@ use super::{Hosted, Publisher};
 use crate::module::zip::{self, JudgeError, Judged};
 use crate::module::{H1, ModulePath, OwnerName, Version};
 use crate::observe::audit::Event;
+use crate::observe::spawn_blocking;
 use crate::store::{BlobId, NewVersion, Publish, Rev, Staged, StoreError, Stores};
 
 /// A version that is durable.
@@ -115,7 +116,7 @@ impl Hosted {
     /// Judges a zip on a blocking thread, few at a time: what inflates and hashes must not take every core.
     async fn judge(&self, staged: Staged) -> Result<(Judged, Staged), PublishRefusal> {
         let permit = self.judges.clone().acquire_owned().await.map_err(stopped)?;
-        let judging = tokio::task::spawn_blocking(move || {
+        let judging = spawn_blocking(move || {
             // Kept here, so that a client that goes away frees the place only when the work is done.
             let _permit = permit;
             zip::judge(&staged.file).map(|judged| (judged, staged))
@@ -189,7 +190,7 @@ async fn commit(stores: Stores, new: NewVersion, zip: Staged, go_mod: Vec<u8>, m
 /// The pins live until then, so that no sweep takes a blob that a record is about to name.
 async fn put(stores: &Stores, new: NewVersion, zip: Staged, go_mod: Vec<u8>) -> Result<Publish, PublishRefusal> {
     let mut staged = stores.blobs.stage().await?;
-    let writing = tokio::task::spawn_blocking(move || staged.file.write_all(&go_mod).map(|()| staged));
+    let writing = spawn_blocking(move || staged.file.write_all(&go_mod).map(|()| staged));
     let staged = writing.await.map_err(stopped)?.map_err(disk_error)?;
     let _go_mod = stores.blobs.put(new.go_mod, staged).await?;
     let _zip = stores.blobs.put(new.zip, zip).await?;

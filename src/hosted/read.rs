@@ -148,7 +148,8 @@ impl Hosted {
                 match self.stores.records.seal(record).await? {
                     Seal::Sealed { first } => {
                         if first {
-                            self.audit.record(view.actor, &sealed_event(record));
+                            // The bytes that are about to leave cannot be called back.
+                            self.audit.record_durably(view.actor, &[sealed_event(record)]).await;
                         }
                         true
                     }

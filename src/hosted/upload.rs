@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::PublishRefusal;
 use crate::durable::is_full;
+use crate::observe::spawn_blocking;
 use crate::store::{BlobId, Staged, StoreError};
 
 /// How much is gathered before it is written: two such pieces are in memory while a body streams.
@@ -130,7 +131,7 @@ impl Sink {
     async fn write_gathered(&mut self) -> Result<(), PublishRefusal> {
         let mut writer = self.idle().await?;
         let piece = std::mem::replace(&mut self.gathered, std::mem::take(&mut writer.spare));
-        self.disk = Disk::Busy(tokio::task::spawn_blocking(move || writer.write(piece)));
+        self.disk = Disk::Busy(spawn_blocking(move || writer.write(piece)));
         Ok(())
     }
 

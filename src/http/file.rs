@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
 use crate::cache::OpenFile;
+use crate::observe::spawn_blocking;
 
 /// Bytes a read.
 const PIECE: usize = 256 << 10;
@@ -62,7 +63,7 @@ impl FileReader {
 
     async fn read_blocking(&mut self, want: usize) -> io::Result<usize> {
         let (file, at, mut piece) = (self.file.clone(), self.at, std::mem::take(&mut self.piece));
-        let (piece, got) = tokio::task::spawn_blocking(move || {
+        let (piece, got) = spawn_blocking(move || {
             let got = loop {
                 match file.read_at(&mut piece[..want], at) {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

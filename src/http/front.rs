@@ -3,8 +3,9 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
@@ -25,19 +26,23 @@ use crate::module::OwnerName;
 use crate::observe::audit::Actor;
 use crate::observe::chain;
 use crate::observe::metrics::OwnerClass;
+use crate::observe::spawn_blocking;
 use crate::protocol::{self, Base, ModuleAsk, PackageAsk, PackageQuery, Reject, Request, SumdbWhat};
 
 /// Longest JSON of an operator's command, bytes.
 const COMMAND_MAX: usize = 64 << 10;
+
+/// How long, at the end, what operators began has to be done with and recorded.
+const BEGUN_TIME: Duration = Duration::from_secs(1);
 
 /// Everything that requests are answered from, under one set of settings.
 pub struct House {
     /// The use cases.
     gateway: Gateway,
     /// Operations.
-    operations: Operations,
+    operations: Arc<Operations>,
     /// Where this gateway is reached.
-    reached: Reached,
+    reached: Arc<Reached>,
     /// True once the server drains.
     draining: watch::Receiver<bool>,
 }
@@ -46,15 +51,18 @@ pub struct House {
 pub struct Front {
     /// None once the server has retired it.
     house: ArcSwapOption<House>,
-    /// What stays when there is no house any more.
+    /// What notes requests. This and what follows stay when there is no house any more.
     observed: Observed,
+    /// Where this gateway is reached.
+    reached: ArcSwap<Reached>,
 }
 
 impl Front {
     /// Opens `house`.
     pub fn new(house: House) -> Self {
         let observed = Observed::new(&house.operations);
-        Self { house: ArcSwapOption::from_pointee(house), observed }
+        let reached = ArcSwap::new(house.reached.clone());
+        Self { house: ArcSwapOption::from_pointee(house), observed, reached }
     }
 
     /// The house that stands, if one does.
@@ -66,8 +74,21 @@ impl Front {
     /// none is built.
     pub fn rebuild(&self, house: House) {
         self.observed.log_access(house.operations.config.log.access);
+        self.reached.store(house.reached.clone());
         let house = Arc::new(house);
         self.house.rcu(|old| old.as_ref().map(|_| house.clone()));
+    }
+}
+
+impl Front {
+    /// Answers where no house stands any more.
+    fn farewell(&self, head: &Head) -> Reply<Note> {
+        let reached = self.reached.load();
+        let request = reached.below(head.listener, &head.path).and_then(|path| protocol::parse(&head.method, path).ok());
+        match request {
+            Some(request) if is_supported(&request) => response::text(200, String::new()),
+            _ => response::unavailable("this process is ending; ask again"),
+        }
     }
 }
 
@@ -76,7 +97,7 @@ impl Service for Front {
     type Note = Note;
 
     async fn call(&self, head: Head, body: &mut dyn RequestBody) -> Reply<Note> {
-        let Some(house) = self.house() else { return response::unavailable("this process is ending; ask again") };
+        let Some(house) = self.house() else { return self.farewell(&head) };
         let from = peer::client(head.peer, head.listener, &head.headers, &house.operations.config.server.trusted_proxies);
         let mut reply = house.receive(&head, from, body).await;
         // Also of what is no request: whoever tries doors is to be found.
@@ -91,11 +112,13 @@ impl Service for Front {
             house.operations.cache.abandon_fills();
             // The last commit is waited for; what the next start is quicker for knowing is written down, and what the audit trail was
             // told, also where something that nobody waits for any more holds on to them.
+            // What operators began comes first, and what hangs is not waited for.
+            let _ = tokio::time::timeout(BEGUN_TIME, house.operations.ended()).await;
             let closing = move || {
                 house.operations.cache.close();
                 house.operations.audit.close();
             };
-            let _ = tokio::task::spawn_blocking(closing).await;
+            let _ = spawn_blocking(closing).await;
         }
     }
 
@@ -113,7 +136,7 @@ impl House {
         let Operations { config, stores, policy, access, cache, audit, .. } = &operations;
         let https = reached.netrc_machine().map(str::to_owned);
         let gateway = Gateway::new(config, stores.clone(), access.clone(), policy.clone(), cache.clone(), audit.clone(), https);
-        Self { gateway, operations, reached, draining }
+        Self { gateway, operations: Arc::new(operations), reached: Arc::new(reached), draining }
     }
 
     /// Operations.
@@ -176,7 +199,7 @@ impl House {
                 let how = How { head: head.method == Method::HEAD, no_cache: no_cache(&head.headers) };
                 self.gateway.module(&base, &path, &ask, caller, how).await.map(response::answer)
             }
-            Request::Sumdb(_, ask) if ask.what == SumdbWhat::Supported => Ok(response::text(200, String::new())),
+            _ if is_supported(&request) => Ok(response::text(200, String::new())),
             Request::Sumdb(base, ask) => self.gateway.sumdb(&base, &ask, who).await.map(response::answer),
             Request::Publish(owner) => {
                 let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
@@ -239,7 +262,7 @@ impl House {
             });
         }
         let outcome = match serde_json::from_slice(&json) {
-            Ok(args) => self.operations.call(command, args, &caller.actor).await,
+            Ok(args) => self.operations.begin(command, args, &caller.actor).await,
             Err(error) => Err(OperationError::Bad(format!("the arguments are not JSON: {error}"))),
         };
         Ok(response::operation(outcome))
@@ -273,12 +296,17 @@ impl House {
     }
 }
 
-/// Whether everyone is answered, whatever credentials they show: probes, and that a checksum database is here, which is said by our
-/// own word and in every state, since any other answer sends private names elsewhere.
+/// Whether it asks for a checksum database, which is here: said by our own word and in every state, since any other answer sends private
+/// names elsewhere.
+fn is_supported(request: &Request) -> bool {
+    matches!(request, Request::Sumdb(_, ask) if ask.what == SumdbWhat::Supported)
+}
+
+/// Whether everyone is answered, whatever credentials they show: probes, and whether a checksum database is here.
 fn is_open(request: &Request) -> bool {
     match request {
         Request::Health | Request::Ready | Request::Metrics => true,
-        Request::Sumdb(_, ask) => ask.what == SumdbWhat::Supported,
+        Request::Sumdb(..) => is_supported(request),
         Request::Home(_) | Request::Module(..) | Request::Publish(_) | Request::Delete(..) | Request::Admin(_) => false,
         Request::Packages(_) | Request::Package(..) => false,
     }
@@ -368,3 +396,6 @@ impl Upload for Adapted<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::local_ca::LocalCa;
 use super::tls::{self, Certificates, TlsError};
+use crate::observe::spawn_blocking;
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -132,7 +133,7 @@ impl Keeper {
                 _ = stop.wait_for(|stop| *stop) => return,
             }
             let this = self.clone();
-            if let Err(error) = tokio::task::spawn_blocking(move || this.look()).await {
+            if let Err(error) = spawn_blocking(move || this.look()).await {
                 tracing::error!(%error, "cannot look after the certificate");
             }
         }

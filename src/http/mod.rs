@@ -149,7 +149,7 @@ pub trait Service: Send + Sync + 'static {
 
     /// Called once, at shutdown, when no call is under way and no other will come, but answers may still be on their way: lets go of what
     /// another process waits for. An HTTP/2 client that opens a stream more than a second after it was told to leave is the exception:
-    /// its call comes after this.
+    /// its call comes after this. Where the drain is over, calls were cut, and this has little time.
     async fn retire(&self) {}
 
     /// Called once a request, after its response has ended one way or the other; also for those that the server itself refused.

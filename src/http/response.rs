@@ -91,6 +91,7 @@ pub(super) fn operation(outcome: Result<serde_json::Value, OperationError>) -> A
                 OperationError::Bad(_) => line(400, &text),
                 OperationError::Absent(_) => line(404, &text),
                 OperationError::Refused(_) => line(409, &text),
+                OperationError::Ending(_) => unavailable(&text),
                 OperationError::Store(store) => {
                     let mut reply = match store {
                         StoreError::Full => line(507, &text),

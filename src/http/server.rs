@@ -7,11 +7,12 @@
 //! 2. Every call of the service ends: those under way, and those of requests that were on their way. A connection that may still bring a
 //!    request *may ask*; one that only sends an answer may not, and no further request is read from it. When nobody may ask, no call
 //!    is under way and none will come.
-//! 3. The admin listeners close, which so far told a balancer and an operator of the drain; `admin.sock` loses its name.
+//! 3. The admin listeners close, which so far told a balancer and an operator of the drain; `admin.sock` loses its name. What they still
+//!    serve soon ends or is cut: a slow reader of a backup must not keep the next process waiting.
 //! 4. The service is [retired](Service::retire): it lets go of what the next process needs. *From here on the next process may be at work.*
 //! 5. Answers are sent to their end.
 //!
-//! All of it takes at most `server.drain`; then what is left is cut.
+//! All of it takes at most `server.drain`; then what is left is cut. The service is retired in any case.
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -27,11 +28,12 @@ use pingora::listeners::tls::Acceptor;
 use pingora::protocols::Stream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
-use super::Service;
 use super::conn::{Conn, Io, Wire};
 use super::doors::{Accepted, Addresses, Door};
 use super::session::{Asking, Connection};
+use super::{LINGER_TIME, Service};
 use crate::config::Limits;
 
 /// How long to wait after an accept failed for want of something: descriptors, memory.
@@ -42,6 +44,13 @@ const UNUSED_GRACE: Duration = Duration::from_millis(500);
 
 /// How long, at shutdown, a client without a request has: to end its TLS handshake, to send its first request, to answer GOAWAY.
 pub(super) const FAREWELL_TIME: Duration = Duration::from_secs(1);
+
+/// How long, at shutdown, what is under way at the admin listeners has once no call of the public ones is. Longer than
+/// connections without a request take to be closed.
+const ADMIN_TIME: Duration = LINGER_TIME.saturating_add(FAREWELL_TIME);
+
+/// How long the service has to retire at least, also where the drain is over.
+const RETIRE_TIME: Duration = Duration::from_secs(2);
 
 /// How long requests that were cut at the end of the drain have to notice.
 const CUT_TIME: Duration = Duration::from_millis(500);
@@ -84,40 +93,43 @@ impl Bound {
     /// Serves until `shutdown` is true or its sender gone, and then for at most the drain of `bounds`, as the module's page says.
     /// Dropping this future ends everything at once.
     pub async fn run<S: Service>(self, service: Arc<S>, mut shutdown: watch::Receiver<bool>, bounds: watch::Receiver<Bounds>) -> Drained {
-        let (cut, cut_seen) = watch::channel(false);
         let connections = self.public.connections.clone();
-        let common = Common { service: service.clone(), bounds: bounds.clone(), cut: cut_seen };
-        let mut public = Serving::start(vec![self.public], &common);
-        let mut admin = Serving::start(self.admin, &common);
+        let mut public = Serving::start(vec![self.public], &service, &bounds);
+        let mut admin = Serving::start(self.admin, &service, &bounds);
         tokio::select! {
             _ = shutdown.wait_for(|stop| *stop) => {}
             () = connections.follow(bounds.clone()) => {}
         }
         let drain = bounds.borrow().drain;
-        let drained = async {
+        let end = Instant::now() + drain;
+        let asked = async {
             public.stop().await;
             public.asked().await;
             admin.stop().await;
-            admin.gone().await;
-            service.retire().await;
-            public.gone().await;
+            tokio::time::timeout(ADMIN_TIME, admin.gone()).await.is_ok()
         };
-        if tokio::time::timeout(drain, drained).await.is_ok() {
-            return Drained::Whole;
+        let asked = tokio::time::timeout_at(end, asked).await;
+        let mut whole = asked == Ok(true);
+        if !whole {
+            admin.cut().await;
         }
-        let _ = cut.send(true);
-        let ended = async {
-            admin.stop().await;
-            tokio::join!(public.gone(), admin.gone());
-        };
-        let _ = tokio::time::timeout(CUT_TIME, ended).await;
-        Drained::Cut
+        if asked.is_err() {
+            public.cut().await;
+        }
+        let retired = end.max(Instant::now() + RETIRE_TIME);
+        let _ = tokio::time::timeout_at(retired, service.retire()).await;
+        if tokio::time::timeout_at(end, public.gone()).await.is_err() {
+            public.cut().await;
+            whole = false;
+        }
+        if whole { Drained::Whole } else { Drained::Cut }
     }
 }
 
 /// Listeners that are being served, and stop together.
 struct Serving {
     stop: watch::Sender<bool>,
+    cut: watch::Sender<bool>,
     loops: JoinSet<()>,
     /// Nothing is ever sent through these two: they end when nobody holds the other end any more.
     asking: mpsc::Receiver<Infallible>,
@@ -125,16 +137,24 @@ struct Serving {
 }
 
 impl Serving {
-    fn start<S: Service>(groups: Vec<Group>, common: &Common<S>) -> Self {
+    fn start<S: Service>(groups: Vec<Group>, service: &Arc<S>, bounds: &watch::Receiver<Bounds>) -> Self {
         let (stop, stop_seen) = watch::channel(false);
+        let (cut, cut_seen) = watch::channel(false);
         let (may_ask, asking) = mpsc::channel(1);
         let (held, alive) = mpsc::channel(1);
         let mut loops = JoinSet::new();
         for group in groups {
-            let shared = Shared { common: common.clone(), stop: stop_seen.clone(), may_ask: may_ask.clone(), alive: held.clone() };
+            let shared = Shared {
+                service: service.clone(),
+                bounds: bounds.clone(),
+                cut: cut_seen.clone(),
+                stop: stop_seen.clone(),
+                may_ask: may_ask.clone(),
+                alive: held.clone(),
+            };
             loops.spawn(group.accept_all(shared));
         }
-        Self { stop, loops, asking, alive }
+        Self { stop, cut, loops, asking, alive }
     }
 
     /// Returns when the listeners are closed; connections may be there still.
@@ -152,24 +172,23 @@ impl Serving {
     async fn gone(&mut self) {
         let _ = self.alive.recv().await;
     }
-}
 
-/// What every connection gets.
-struct Common<S> {
-    service: Arc<S>,
-    bounds: watch::Receiver<Bounds>,
-    cut: watch::Receiver<bool>,
-}
-
-impl<S> Clone for Common<S> {
-    fn clone(&self) -> Self {
-        Self { service: self.service.clone(), bounds: self.bounds.clone(), cut: self.cut.clone() }
+    /// Closes the listeners and cuts what is there; returns soon.
+    async fn cut(&mut self) {
+        let _ = self.cut.send(true);
+        let ended = async {
+            self.stop().await;
+            self.gone().await;
+        };
+        let _ = tokio::time::timeout(CUT_TIME, ended).await;
     }
 }
 
 /// What the connections of listeners that stop together get.
 struct Shared<S> {
-    common: Common<S>,
+    service: Arc<S>,
+    bounds: watch::Receiver<Bounds>,
+    cut: watch::Receiver<bool>,
     stop: watch::Receiver<bool>,
     may_ask: mpsc::Sender<Infallible>,
     alive: mpsc::Sender<Infallible>,
@@ -276,19 +295,18 @@ impl Group {
     fn serve<S: Service>(&self, at: usize, io: Io, peer: Option<SocketAddr>, permit: OwnedSemaphorePermit, shared: &Shared<S>) {
         let door = &self.doors[at];
         let wire = Wire::new();
-        let Common { service, bounds, cut } = shared.common.clone();
-        let limits = bounds.borrow().limits.clone();
+        let limits = shared.bounds.borrow().limits.clone();
         let mut options = HttpServerOptions::default();
         options.h2_idle_timeout = Some(limits.idle);
         let conn = Conn::new(io, wire.clone(), limits.stall);
         let connection = Arc::new(Connection {
-            service,
+            service: shared.service.clone(),
             limits,
             wire,
             peer,
             listener: door.kind,
             options,
-            cut,
+            cut: shared.cut.clone(),
             used: AtomicBool::new(false),
             requests: AtomicUsize::new(0),
             pipelined: AtomicBool::new(false),

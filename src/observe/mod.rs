@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tracing::Span;
 
 /// Runs something that blocks, beside the async threads: what it logs tells the request that it is done for.
+#[expect(clippy::disallowed_methods, reason = "this is what the others are to use")]
 pub fn spawn_blocking<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     let span = Span::current();
     tokio::task::spawn_blocking(move || span.in_scope(run))

@@ -64,7 +64,7 @@ pub struct Foot {
 /// What is to be copied, as of one moment: nothing in it changes or goes away while this lives.
 pub struct Snapshot {
     pub(in crate::store) head: Head,
-    pub(in crate::store) files: Vec<(String, Content)>,
+    pub(in crate::store) files: Box<dyn Iterator<Item = io::Result<(String, Content)>> + Send>,
     pub(in crate::store) versions: u64,
     pub(in crate::store) blobs: Vec<(BlobId, PathBuf)>,
     /// Keeps the blobs.
@@ -113,7 +113,8 @@ impl Snapshot {
         let mut tape = Tape { builder: Builder::new(out), print: Sha256::new(), unix: self.head.unix };
         let (mut bytes, mut count, mut findings) = (0, 0, Vec::new());
         tape.bytes(HEAD, &json(&self.head)?)?;
-        for (name, content) in self.files {
+        for file in self.files {
+            let (name, content) = file?;
             bytes += match content {
                 Content::Bytes(content) => tape.bytes(&name, &content)?,
                 Content::Start(file, len) => tape.file(&name, len, file)?,

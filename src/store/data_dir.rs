@@ -413,7 +413,11 @@ fn refuse_strangers(root: &Path, but: Option<&str>) -> Result<(), OpenError> {
 fn sweep(tmp: &Path) -> Result<u64, OpenError> {
     let wrong = |source| OpenError::NotReadable { path: tmp.to_owned(), source };
     let mut swept = 0;
-    for entry in fs::read_dir(tmp).map_err(wrong)? {
+    let entries = match fs::read_dir(tmp) {
+        Err(gone) if gone.kind() == io::ErrorKind::NotFound => return Ok(0),
+        entries => entries.map_err(wrong)?,
+    };
+    for entry in entries {
         let entry = entry.map_err(wrong)?;
         // Folders there are somebody's room for staging, not left-overs themselves.
         let removed = if entry.file_type().map_err(wrong)?.is_dir() {
@@ -423,6 +427,8 @@ fn sweep(tmp: &Path) -> Result<u64, OpenError> {
             swept += 1;
             fs::remove_file(entry.path())
         };
+        // The process before us may be about to remove what it had staged.
+        let removed = removed.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) });
         removed.map_err(|source| failed(tmp, DurableError { step: crate::durable::Step::Remove, path: entry.path(), source }))?;
     }
     Ok(swept)

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::durable::DurableError;
 use crate::module::{H1, ModulePath, OwnerName, Version};
+use crate::stop::Stop;
 
 pub mod backup;
 mod data_dir;
@@ -412,8 +413,8 @@ impl Pin {
 #[async_trait]
 pub trait Verify: Send + Sync + 'static {
     /// Reads every hosted blob again and holds it against its record, and the records against what is served. What is being published or
-    /// deleted meanwhile is no finding. Changes nothing.
-    async fn verify(&self) -> Result<Verified, StoreError>;
+    /// deleted meanwhile is no finding. Changes nothing. Fails early once `stop` is asked.
+    async fn verify(&self, stop: &Stop) -> Result<Verified, StoreError>;
     /// Makes everything anew that is made from the records, while readers wait. What the records lost since is an error, and nothing
     /// is changed then.
     async fn rebuild(&self) -> Result<(), StoreError>;

@@ -1,11 +1,16 @@
 //! The binary at its end: what is under way is finished, a balancer sees that it is not ready, and what does not end in time is cut.
 
+use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::thread;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 
+use crate::support;
 use crate::support::gateway::Gateway;
 use crate::support::http::{self, PATIENCE, Response};
 use crate::support::zips;
@@ -136,4 +141,69 @@ fn what_outlasts_the_drain_is_cut_and_the_log_says_so() {
     let log = gateway.log();
     assert!(log.contains("requests were cut"), "{log}");
     assert_eq!(log.lines().filter(|line| line.contains(r#""cut":true"#)).count(), 2, "{log}");
+}
+
+/// A gateway whose largest blob is a pipe: whoever reads it waits for what is written into it, and is waited for by whoever opens it to
+/// write. Returns the pipe, and where the blob is.
+fn with_a_blob_that_waits(gateway: &Gateway) -> (PathBuf, PathBuf) {
+    publish(gateway, &large_zip("v1.0.0"));
+    let blobs = support::files_below(&gateway.data_dir().join("blobs"));
+    let len = |file: &String| fs::metadata(file).expect("a blob").len();
+    let blob = PathBuf::from(blobs.iter().max_by_key(|file| len(file)).expect("a blob"));
+    let aside = gateway.config_file().with_file_name("blob");
+    fs::rename(&blob, &aside).expect("put the blob aside");
+    mknodat(CWD, &blob, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("make a pipe");
+    (blob, aside)
+}
+
+#[test]
+fn a_verification_stops_in_the_middle_of_a_file_when_the_gateway_ends() {
+    let mut gateway = Gateway::builder().config(OPEN).start();
+    let (pipe, _) = with_a_blob_that_waits(&gateway);
+    let verified = thread::scope(|scope| {
+        let verifying = scope.spawn(|| gateway.cli(&["verify"]));
+        let mut content = OpenOptions::new().write(true).open(&pipe).expect("open the pipe");
+        gateway.ask_to_end();
+        gateway.log_with(&[r#""message":"draining""#]);
+        // As much as it wants.
+        while content.write_all(&[0; 1 << 10]).is_ok() {}
+        verifying.join().expect("an answer")
+    });
+    assert!(verified.code == Some(1) && verified.stderr.contains("not all was verified"), "{verified:?}");
+    assert_eq!(gateway.terminate().code(), Some(0));
+    assert!(!gateway.log().contains("requests were cut"), "{}", gateway.log());
+}
+
+#[test]
+fn a_thread_that_hangs_on_the_disk_keeps_the_data_directory_from_nobody() {
+    let mut gateway = Gateway::builder().config(OPEN).config("[server]\ndrain = \"1s\"\n").start();
+    let (pipe, aside) = with_a_blob_that_waits(&gateway);
+    let content = thread::scope(|scope| {
+        scope.spawn(|| gateway.cli(&["verify"]));
+        let content = OpenOptions::new().write(true).open(&pipe).expect("open the pipe");
+        gateway.ask_to_end();
+        content
+    });
+    assert_eq!(gateway.terminate().code(), Some(0), "{}", gateway.log());
+    assert!(gateway.log().contains("requests were cut"), "{}", gateway.log());
+    drop(content);
+    fs::rename(&aside, &pipe).expect("put the blob back");
+    gateway.start();
+    gateway.cli(&["verify"]).ok();
+}
+
+#[test]
+fn a_reader_of_a_backup_that_pauses_does_not_hold_up_the_end() {
+    // Longer than this test waits.
+    let mut gateway = Gateway::builder().config(OPEN).config("[server]\ndrain = \"10m\"\n").start();
+    publish(&gateway, &large_zip("v1.0.0"));
+    let mut backup = connect(gateway.admin_address());
+    let ask = format!(
+        "POST /admin/backup HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {}\r\nContent-Length: 4\r\n\r\nnull",
+        gateway.admin_token()
+    );
+    backup.write_all(ask.as_bytes()).expect("ask");
+    assert!(head(&mut backup).starts_with("HTTP/1.1 200 "));
+    assert_eq!(gateway.terminate().code(), Some(0), "{}", gateway.log());
+    assert!(gateway.log().contains("requests were cut"), "{}", gateway.log());
 }

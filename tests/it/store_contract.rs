@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 
 use modgate::module::{H1, ModulePath, OwnerName, Version};
+use modgate::stop::Stop;
 use modgate::store::{
     BlobId, DataDir, Delete, Embedded, Ledger, MakePublic, NewVersion, Pin, Publish, Release, Rev, Scope, Seal, StoreError, Stores,
     TokenHash, TokenRecord, VersionRecord,
@@ -192,7 +193,7 @@ fn of_many_uploads_of_one_version_one_wins_and_the_others_leave_nothing() {
             assert_eq!(read(&stores, &id).await.is_some(), *winner == format!("content {n}"));
         }
         assert_eq!(held.h1, module("alice", "corp.example.com/lib", "v1.0.0", winner).h1);
-        assert_eq!(stores.verify.verify().await.unwrap().findings, []);
+        assert_eq!(stores.verify.verify(&Stop::default()).await.unwrap().findings, []);
     });
 }
 
@@ -418,10 +419,10 @@ fn verification_is_clean_while_versions_come_and_go() {
             })
         };
         while !busy.is_finished() {
-            assert_eq!(stores.verify.verify().await.unwrap().findings, []);
+            assert_eq!(stores.verify.verify(&Stop::default()).await.unwrap().findings, []);
         }
         busy.await.unwrap();
-        let verified = stores.verify.verify().await.unwrap();
+        let verified = stores.verify.verify(&Stop::default()).await.unwrap();
         assert_eq!((verified.hosted, verified.findings), (30, vec![]));
     });
 }

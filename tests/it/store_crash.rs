@@ -10,6 +10,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use modgate::durable::{Disk, Faults, Step};
+use modgate::stop::Stop;
 use modgate::store::{
     DataDir, Delete, Embedded, FindingKind, HealReport, MovePath, Moved, NewVersion, Publish, Release, StoreError, Stores,
 };
@@ -86,7 +87,7 @@ pub(super) async fn dump(stores: &Stores) -> String {
     // A blob that could not be removed is tried again.
     let begun = Instant::now();
     loop {
-        let findings = stores.verify.verify().await.unwrap().findings;
+        let findings = stores.verify.verify(&Stop::default()).await.unwrap().findings;
         let unused = findings.iter().all(|finding| finding.kind == FindingKind::BlobUnused);
         assert!(findings.is_empty() || unused && begun.elapsed() < PATIENCE, "{findings:?} after {text}");
         if findings.is_empty() {

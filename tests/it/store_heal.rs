@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use modgate::durable::{Disk, Faults, Step};
+use modgate::stop::Stop;
 use modgate::store::{DataDir, FindingKind, HealReport, Ledger, MovePath, NewVersion, OpenError, Publish, StoreError, Stores};
 
 use super::store_contract::{delete, module, owner, path, plain, publish, put, record, token, version};
@@ -114,7 +115,7 @@ fn random_histories_come_back_the_same_from_the_records_alone() {
                 }
             }
             let said = say(&stores).await;
-            assert_eq!(stores.verify.verify().await.unwrap().findings, []);
+            assert_eq!(stores.verify.verify(&Stop::default()).await.unwrap().findings, []);
             drop(stores);
             assert!(start(dir.path()).1.is_clean());
             fs::remove_dir_all(dir.path().join("meta")).unwrap();
@@ -201,7 +202,7 @@ fn what_a_program_of_the_format_before_wrote_is_read() {
         assert_eq!(report.findings, []);
         assert_eq!(dump(&stores).await, said);
         act(&stores, 13).await.unwrap();
-        assert_eq!(stores.verify.verify().await.unwrap().findings, []);
+        assert_eq!(stores.verify.verify(&Stop::default()).await.unwrap().findings, []);
     });
 }
 
@@ -261,7 +262,7 @@ fn blobs_without_a_record_go_and_are_counted() {
         assert_eq!((report.blobs_removed, report.tmp_removed), (1, 1), "empty folders are no leftovers");
         assert_eq!(report.findings.iter().map(|finding| finding.kind).collect::<Vec<_>>(), [FindingKind::Stray]);
         assert!(!dir.path().join("blobs").join(name(b"never published")).exists());
-        assert_eq!(stores.verify.verify().await.unwrap().findings, report.findings);
+        assert_eq!(stores.verify.verify(&Stop::default()).await.unwrap().findings, report.findings);
         fs::remove_file(dir.path().join("blobs/README")).unwrap();
         assert_eq!(dump(&stores).await, said);
     });
@@ -287,7 +288,7 @@ fn a_record_without_its_blob_is_a_finding_and_an_error_to_readers_until_the_blob
                 _ => fs::OpenOptions::new().write(true).open(&blob).unwrap().write_all_at(b"ZIP", 0).unwrap(),
             }
             let kind = if damage == "gone" { FindingKind::BlobMissing } else { FindingKind::BlobDamaged };
-            let running = stores.verify.verify().await.unwrap();
+            let running = stores.verify.verify(&Stop::default()).await.unwrap();
             assert_eq!(running.hosted, 2);
             assert_eq!(running.findings.iter().map(|f| (f.kind, f.path.as_path())).collect::<Vec<_>>(), [(kind, blob.as_path())]);
             assert!(running.findings[0].text.contains("the zip of corp.example.com/lib@v1.0.0"));
@@ -300,7 +301,7 @@ fn a_record_without_its_blob_is_a_finding_and_an_error_to_readers_until_the_blob
                 assert_eq!(report.findings, running.findings);
                 assert!(matches!(stores.blobs.open(&damaged.zip).await, Err(StoreError::Corrupt(_))));
             }
-            assert_eq!(stores.verify.verify().await.unwrap().findings, running.findings);
+            assert_eq!(stores.verify.verify(&Stop::default()).await.unwrap().findings, running.findings);
             // Still private, still its owner's, still published; the other version is well.
             assert_eq!(stores.records.module(&path("corp.example.com/lib")).await.unwrap().unwrap().versions.len(), 2);
             let other = module("alice", "corp.example.com/lib", "v1.1.0", "two");
@@ -309,7 +310,7 @@ fn a_record_without_its_blob_is_a_finding_and_an_error_to_readers_until_the_blob
             assert_eq!(again, Publish::VersionExists(damaged.h1, damaged.go_mod_h1));
             // That brought the bytes, though.
             assert!(stores.blobs.open(&damaged.zip).await.unwrap().is_some());
-            assert_eq!(stores.verify.verify().await.unwrap().findings, []);
+            assert_eq!(stores.verify.verify(&Stop::default()).await.unwrap().findings, []);
         }
     });
 }
@@ -326,12 +327,12 @@ fn verification_sees_record_files_change_under_a_running_store() {
                 Some(bad) => fs::write(&file, bad).unwrap(),
                 None => fs::remove_file(&file).unwrap(),
             }
-            let findings = stores.verify.verify().await.unwrap().findings;
+            let findings = stores.verify.verify(&Stop::default()).await.unwrap().findings;
             let seen: Vec<_> = findings.iter().map(|f| (f.kind, f.path.as_path())).collect();
             assert_eq!(seen, [(FindingKind::RecordDamaged, file.as_path())]);
         }
         fs::write(&file, &good).unwrap();
-        assert_eq!(stores.verify.verify().await.unwrap().findings, []);
+        assert_eq!(stores.verify.verify(&Stop::default()).await.unwrap().findings, []);
     });
 }
 

@@ -302,7 +302,7 @@ async fn last_copies_go_last_also_after_a_restart_until_upstream_has_them_again(
         set_zip(&world, version, 100_000);
         world.get(&zip(version)).await.unwrap();
     }
-    let gone = world.cache.gc_report().last_copies;
+    let gone = world.cache.gc_report(&Stop::default()).last_copies;
     assert_eq!(gone.iter().map(|copy| copy.file.as_str()).collect::<Vec<_>>(), ["download/example.com/m/@v/v1.0.0.zip"]);
     world.fake.set(&target("@v/v1.0.0.mod"), Act::ok("text/plain", "module example.com/m\n"));
     world.pass(NOT_FOUND);
@@ -340,13 +340,13 @@ async fn garbage_is_what_was_set_aside_and_absences_that_nobody_asked_for_in_a_m
     std::fs::write(world.file("queries/example.com/m/@v/list"), "torn").unwrap();
     world.get(&list()).await.unwrap();
     let month = Duration::from_secs(30 * 24 * 60 * 60);
-    let kinds = || world.cache.gc_report().garbage.iter().map(|(kind, _)| *kind).collect::<Vec<_>>();
+    let kinds = || world.cache.gc_report(&Stop::default()).garbage.iter().map(|(kind, _)| *kind).collect::<Vec<_>>();
     world.pass(month - Duration::from_millis(1));
     assert_eq!(kinds(), [Garbage::Damaged]);
     world.pass(Duration::from_millis(1));
     assert_eq!(kinds(), [Garbage::Damaged, Garbage::Expired]);
     let before = world.cache.usage().entries;
-    assert_eq!(world.cache.gc().garbage.len(), 2);
+    assert_eq!(world.cache.gc(&Stop::default()).garbage.len(), 2);
     assert_eq!((kinds(), world.cache.usage().entries), (vec![], before - 2));
     assert_eq!(world.cache.usage().bytes, world.disk_bytes());
 }

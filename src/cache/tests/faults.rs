@@ -19,7 +19,7 @@ async fn every_step_of_the_disk_may_fail_and_everything_is_served_all_the_same()
             let (status, _) = world.get(ask).await.unwrap();
             assert_ne!(status, CacheStatus::Bypass, "{step:?} {ask:?}");
         }
-        assert_eq!(world.cache.verify().findings, []);
+        assert_eq!(world.cache.verify(&Stop::default()).findings, []);
     }
 }
 
@@ -117,21 +117,21 @@ async fn verify_finds_what_is_not_as_it_was_written_and_the_next_request_heals_i
     for ask in &asks {
         world.get(ask).await.unwrap();
     }
-    let clean = world.cache.verify();
+    let clean = world.cache.verify(&Stop::default());
     assert_eq!((clean.good, clean.findings.len()), (6, 0));
     let zip_file = world.file("download/example.com/m/@v/v1.0.0.zip");
     let mut bytes = std::fs::read(&zip_file).unwrap();
     bytes[50_000] ^= 1;
     std::fs::write(&zip_file, bytes).unwrap();
     std::fs::write(world.file("queries/example.com/m/@v/list"), "v1.0.0\n").unwrap();
-    let found = world.cache.verify();
+    let found = world.cache.verify(&Stop::default());
     let files: Vec<_> = found.findings.iter().map(|f| f.file.as_str()).collect();
     assert_eq!((found.good, files), (4, vec!["download/example.com/m/@v/v1.0.0.zip", "queries/example.com/m/@v/list"]));
-    assert_eq!(world.cache.verify().findings, []);
+    assert_eq!(world.cache.verify(&Stop::default()).findings, []);
     for ask in [zip("v1.0.0"), list()] {
         assert_eq!(world.get(&ask).await.unwrap().0, CacheStatus::Miss);
     }
-    assert_eq!(world.cache.verify().good, 6);
+    assert_eq!(world.cache.verify(&Stop::default()).good, 6);
     assert_eq!(world.cache.usage().bytes, world.disk_bytes());
 }
 

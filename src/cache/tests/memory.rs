@@ -82,7 +82,7 @@ async fn what_is_replaced_purged_evicted_or_set_aside_is_not_served_from_memory(
     remember().await;
     std::fs::write(world.file("queries/example.com/m/@v/list"), "damaged").unwrap();
     assert_eq!(world.get(&list()).await.unwrap().0, CacheStatus::Hit);
-    assert_eq!(world.cache.verify().findings.len(), 1);
+    assert_eq!(world.cache.verify(&Stop::default()).findings.len(), 1);
     assert_eq!(world.get(&list()).await.unwrap().0, CacheStatus::Miss);
 }
 

@@ -63,7 +63,7 @@ async fn the_last_list_is_united_with_the_versions_that_are_cached() {
     world.pass(STALE);
     assert_eq!(offline(&world, &list()).await, union);
     // Nothing of it is kept.
-    assert_eq!(world.cache.verify().findings, []);
+    assert_eq!(world.cache.verify(&Stop::default()).findings, []);
     let kept = std::fs::read_to_string(world.file("queries/example.com/m/@v/list")).unwrap();
     assert!(kept.ends_with("\nv1.2.0 2024-01-02T03:04:05Z\nv1.0.0\n"), "{kept}");
 }

@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use tokio::task::spawn_blocking;
+use tokio::task::JoinHandle;
 
 use super::super::certificates;
 use crate::admin::{Foundation, OPERATOR, Operations};
-use crate::config::{Environment, Flags, Loaded, Reloaded, load};
+use crate::config::{Config, Environment, Flags, Loaded, Reloaded, load};
 use crate::http::front::{Front, House};
 use crate::http::keeper::{Keeper, Prepared};
 use crate::http::paste::Reached;
 use crate::http::{Addresses, Bounds};
 use crate::observe::audit::{Actor, Event};
 use crate::observe::logs::Logging;
+use crate::observe::spawn_blocking;
 
 /// A running gateway, as far as settings can change it.
 pub(super) struct Running {
@@ -29,6 +30,8 @@ pub(super) struct Running {
     pub(super) logging: Logging,
     pub(super) addresses: Addresses,
     pub(super) draining: watch::Receiver<bool>,
+    /// The last reload's change of the cache's bounds.
+    pub(super) resizing: Option<JoinHandle<()>>,
 }
 
 /// All that other settings need, made before any of it counts.
@@ -92,9 +95,21 @@ impl Running {
         if let Some(house) = self.front.house() {
             super::warn_of(house.operations()).await;
         }
-        let foundation = self.foundation.clone();
-        let resized = spawn_blocking(move || foundation.resize(&config)).await;
-        resized.unwrap_or_else(|error| tracing::error!(%error, "the cache was not brought within cache.max_size"));
+        self.resize(config);
+    }
+
+    /// Brings the cache within these settings' bounds, once the reload before has: it takes as long as there is much to evict, and the
+    /// next signal is not to wait for it.
+    fn resize(&mut self, config: Arc<Config>) {
+        let (foundation, before) = (self.foundation.clone(), self.resizing.take());
+        self.resizing = Some(tokio::spawn(async move {
+            if let Some(before) = before {
+                // How it ended is in the log.
+                let _ = before.await;
+            }
+            let resized = spawn_blocking(move || foundation.resize(&config)).await;
+            resized.unwrap_or_else(|error| tracing::error!(%error, "the cache was not brought within cache.max_size"));
+        }));
     }
 }
 

@@ -128,7 +128,7 @@ fn over(settings: &str, stores: Stores) -> Hosted {
 async fn open_stores(dir: &Path, disk: Disk) -> Stores {
     let dir = dir.to_owned();
     let open = move || Embedded::open(&Arc::new(DataDir::open_on(&dir, disk).unwrap())).unwrap().0;
-    tokio::task::spawn_blocking(open).await.unwrap()
+    crate::observe::spawn_blocking(open).await.unwrap()
 }
 
 static ALICE: LazyLock<Actor> = LazyLock::new(|| Actor::local("user:alice"));

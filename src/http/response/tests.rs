@@ -48,7 +48,7 @@ fn refusals() -> Vec<Refusal> {
     ]
 }
 
-/// The wire table, as the design has it. A variant without a row does not compile.
+/// The wire table: status and headers of each. A variant without a row does not compile.
 fn row(refusal: &Refusal) -> Row {
     match refusal {
         Refusal::SignIn | Refusal::WrongCredentials => (401, CHALLENGED),
@@ -75,6 +75,7 @@ fn operation_errors() -> Vec<OperationError> {
         OperationError::Bad("why".to_owned()),
         OperationError::Absent("why".to_owned()),
         OperationError::Refused("why".to_owned()),
+        OperationError::Ending("why".to_owned()),
         OperationError::Store(StoreError::Full),
         OperationError::Store(StoreError::Unavailable("why".into())),
         OperationError::Store(StoreError::Corrupt("why".to_owned())),
@@ -87,7 +88,7 @@ fn operation_row(error: &OperationError) -> Row {
         OperationError::Absent(_) => (404, &[]),
         OperationError::Refused(_) => (409, &[]),
         OperationError::Store(StoreError::Full) => (507, &[]),
-        OperationError::Store(StoreError::Unavailable(_) | StoreError::Corrupt(_)) => (503, LATER),
+        OperationError::Ending(_) | OperationError::Store(StoreError::Unavailable(_) | StoreError::Corrupt(_)) => (503, LATER),
     }
 }
 

@@ -41,6 +41,7 @@ use super::{
     NewVersion, OpenError, Pin, Publish, Records, Release, Rev, Seal, Staged, StoreError, Stores, TokenHash, TokenRecord, VersionRecord,
 };
 use crate::module::{H1, ModulePath, OwnerName, Version};
+use crate::observe::spawn_blocking;
 
 /// How long [`Records::writable`] believes what it saw.
 const PROBE_TTL: Duration = Duration::from_secs(2);
@@ -135,7 +136,7 @@ fn closed() -> StoreError {
 
 /// Runs `work` where it may block.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, StoreError> + Send + 'static) -> Result<T, StoreError> {
-    tokio::task::spawn_blocking(work).await.map_err(|e| StoreError::Unavailable(e.into()))?
+    spawn_blocking(work).await.map_err(|e| StoreError::Unavailable(e.into()))?
 }
 
 #[async_trait]

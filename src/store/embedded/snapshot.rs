@@ -6,10 +6,12 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
+use std::iter;
 use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde::Deserialize;
 
 use super::commit::Committer;
 use super::effects::{decode, keys};
@@ -25,11 +27,19 @@ use crate::store::{Backup, BlobId, StoreError, unix_now};
 /// Longest file of `tls/` that is taken, bytes: certificates and keys have a few thousand, a bundle of all roots some 300,000.
 const TLS_BYTES_MAX: u64 = 16 << 20;
 
+/// Of a hosted version in the index.
+#[derive(Deserialize)]
+struct Blobs {
+    zip: BlobId,
+    go_mod: BlobId,
+}
+
 /// What the committer tells.
 struct Told {
     head: Head,
-    files: Vec<(String, Content)>,
-    versions: u64,
+    journal: (String, Content),
+    /// As they lie in the index. They are many, and made into files when those are written: commits wait for this here.
+    versions: Vec<Vec<u8>>,
     blobs: BTreeMap<[u8; 32], BlobId>,
     pins: Vec<Pinned>,
 }
@@ -37,13 +47,16 @@ struct Told {
 #[async_trait]
 impl Backup for Embedded {
     async fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        let Told { head, mut files, versions, blobs, pins } = self.between(tell).await?;
+        let Told { head, journal, versions, blobs, pins } = self.between(tell).await?;
         let (egress, data, shared) = (Arc::clone(&self.egress), Arc::clone(&self.data), Arc::clone(&self.shared));
         blocking(move || {
-            files.extend(ledger(&egress, &data).map_err(unavailable)?);
-            files.extend(tls(&data).map_err(unavailable)?);
+            let mut others = ledger(&egress, &data).map_err(unavailable)?;
+            others.extend(tls(&data).map_err(unavailable)?);
             let blobs = blobs.into_values().map(|id| (id, shared.files.file(&id))).collect();
-            Ok(Snapshot { head, files, versions, blobs, _held: Box::new(pins) })
+            let count = versions.len() as u64;
+            let records = versions.into_iter().map(|version| record(&version));
+            let files = iter::once(Ok(journal)).chain(records).chain(others.into_iter().map(Ok));
+            Ok(Snapshot { head, files: Box::new(files), versions: count, blobs, _held: Box::new(pins) })
         })
         .await
     }
@@ -53,25 +66,29 @@ fn unavailable(error: io::Error) -> StoreError {
     StoreError::Unavailable(error.into())
 }
 
+/// The file of a version that lies in the index so.
+fn record(version: &[u8]) -> io::Result<(String, Content)> {
+    let stored: StoredVersion = decode(version).map_err(io::Error::other)?;
+    let (name, bytes) = Truth::record(&stored).map_err(io::Error::other)?;
+    Ok((format!("records/{name}"), Content::Bytes(bytes)))
+}
+
 fn tell(committer: &mut Committer) -> Result<Told, StoreError> {
     let files = &committer.shared().files;
+    let (name, journal, len) = committer.truth().journal().map_err(unavailable)?;
     let mut told = Told {
         head: Head { backup: 1, format: FORMAT, needs: FORMAT_NEEDS.to_owned(), rev: committer.rev(), unix: unix_now() },
-        files: Vec::new(),
-        versions: 0,
+        journal: (format!("records/{name}"), Content::Start(journal, len)),
+        versions: Vec::new(),
         blobs: BTreeMap::new(),
         pins: Vec::new(),
     };
-    let (name, journal, len) = committer.truth().journal().map_err(unavailable)?;
-    told.files.push((format!("records/{name}"), Content::Start(journal, len)));
     committer.shared().read(|index| {
         let mut from = keys::VERSIONS.to_vec();
         while let Some((key, value)) = index.next(&from, keys::VERSIONS)? {
-            let stored: StoredVersion = decode(&value)?;
-            let (name, bytes) = Truth::record(&stored)?;
-            told.files.push((format!("records/{name}"), Content::Bytes(bytes)));
-            told.versions += 1;
-            for id in [stored.record.zip, stored.record.go_mod] {
+            let Blobs { zip, go_mod } = decode(&value)?;
+            told.versions.push(value);
+            for id in [zip, go_mod] {
                 if told.blobs.insert(id.sha256, id).is_none() {
                     told.pins.push(files.pin(id));
                 }

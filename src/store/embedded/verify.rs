@@ -19,6 +19,7 @@ use super::heal::missing_blob;
 use super::shared::Shared;
 use super::truth;
 use super::{Embedded, blocking};
+use crate::stop::Stop;
 use crate::store::{BlobId, Finding, FindingKind, StoreError, Verified, Verify};
 
 /// Versions looked at under one lock of the index.
@@ -56,11 +57,12 @@ struct Pass {
     /// What was found out about blobs: many versions may share a go.mod.
     judged: HashMap<[u8; 32], Option<Wrong>>,
     hosted: u64,
+    stop: Stop,
 }
 
 #[async_trait]
 impl Verify for Embedded {
-    async fn verify(&self) -> Result<Verified, StoreError> {
+    async fn verify(&self, stop: &Stop) -> Result<Verified, StoreError> {
         let mut findings = Vec::new();
         let mut pass = Pass {
             shared: Arc::clone(&self.shared),
@@ -68,6 +70,7 @@ impl Verify for Embedded {
             from: keys::VERSIONS.to_vec(),
             judged: HashMap::new(),
             hosted: 0,
+            stop: stop.clone(),
         };
         loop {
             let (suspects, done);
@@ -134,7 +137,11 @@ impl Pass {
             }
             for (what, id) in [("zip", record.zip), ("go.mod", record.go_mod)] {
                 let files = &self.shared.files;
-                let wrong = *self.judged.entry(id.sha256).or_insert_with(|| judge(files, &id));
+                let wrong = *self.judged.entry(id.sha256).or_insert_with(|| judge(files, &id, &self.stop));
+                // What was being read then failed for no fault of its own.
+                if self.stop.is_asked() {
+                    return Err(StoreError::Unavailable("the process ends: not all was verified".into()));
+                }
                 if let Some(wrong) = wrong {
                     suspects.push(Suspect::Blob(stored.clone(), wrong.finding(files, &stored, what, &id)));
                 }
@@ -144,8 +151,8 @@ impl Pass {
     }
 }
 
-fn judge(files: &Files, id: &BlobId) -> Option<Wrong> {
-    let mut file = match std::fs::File::open(files.file(id)) {
+fn judge(files: &Files, id: &BlobId, stop: &Stop) -> Option<Wrong> {
+    let mut file = match std::fs::File::open(files.file(id)).map(|file| stop.ends(file)) {
         Ok(file) => file,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Some(Wrong::Gone),
         Err(_) => return Some(Wrong::Unreadable),

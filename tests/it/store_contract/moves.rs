@@ -37,7 +37,7 @@ fn a_moved_path_is_the_new_owners_with_its_versions_seals_and_tombstone() {
             assert_eq!(plain(&stores, "alice", name, "v1.2.0", "two").await, Publish::NotYours);
             assert_eq!(delete(&stores, "alice", name, "v1.0.0").await, Delete::Absent);
             assert_eq!(plain(&stores, "bob", name, "v1.1.0", "other").await, sealed_other(&sealed, true));
-            assert_eq!(stores.verify.verify().await.unwrap().findings, []);
+            assert_eq!(stores.verify.verify(&Stop::default()).await.unwrap().findings, []);
             drop(stores);
             stores = place.open();
         }

@@ -196,7 +196,7 @@ fn verification_sees_records_and_the_journal_go_under_a_running_store() {
                     "folder" => fs::create_dir(&file).unwrap(),
                     _ => fs::write(&file, "").unwrap(),
                 }
-                let findings = stores.verify.verify().await.unwrap().findings;
+                let findings = stores.verify.verify(&Stop::default()).await.unwrap().findings;
                 let seen: Vec<_> = findings.iter().map(|f| (f.kind, f.path.as_path())).collect();
                 assert_eq!(seen, [(FindingKind::RecordDamaged, file.as_path())], "{what}");
                 if what == "folder" {
@@ -204,7 +204,7 @@ fn verification_sees_records_and_the_journal_go_under_a_running_store() {
                 }
                 fs::write(&file, &good).unwrap();
             }
-            assert_eq!(stores.verify.verify().await.unwrap().findings, []);
+            assert_eq!(stores.verify.verify(&Stop::default()).await.unwrap().findings, []);
         }
     });
 }
@@ -255,7 +255,7 @@ fn records_that_are_read_again_while_serving_forget_nothing() {
                 tokio::task::yield_now().await;
             }
             let all = stores.records.module(&path("corp.example.com/two")).await.unwrap().unwrap();
-            assert_eq!((all.versions.len(), stores.verify.verify().await.unwrap().findings), (2, vec![]), "{what}");
+            assert_eq!((all.versions.len(), stores.verify.verify(&Stop::default()).await.unwrap().findings), (2, vec![]), "{what}");
         }
     });
 }

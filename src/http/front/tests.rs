@@ -1,0 +1,53 @@
+use http::Version;
+
+use super::*;
+use crate::admin::Foundation;
+use crate::config::Config;
+use crate::http::Addresses;
+
+/// Of a request that has none.
+struct Nothing;
+
+#[async_trait]
+impl RequestBody for Nothing {
+    fn declared_len(&self) -> Option<u64> {
+        Some(0)
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+        Ok(None)
+    }
+}
+
+async fn status(front: &Front, path: &str) -> u16 {
+    let head = Head {
+        method: Method::GET,
+        path: path.to_owned(),
+        query: None,
+        version: Version::HTTP_2,
+        headers: HeaderMap::new(),
+        peer: None,
+        listener: ListenerKind::Public { tls: true },
+        request_id: "0123456789abcdef".to_owned(),
+    };
+    front.call(head, &mut Nothing).await.status
+}
+
+#[tokio::test]
+async fn whether_a_checksum_database_is_here_is_answered_by_a_front_that_has_retired_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = format!(
+        "data_dir = {:?}\n[server]\npublic_url = \"https://go.example.com/go\"\n[upstream]\ngoproxy = \"off\"\nsumdb = \"off\"\n",
+        dir.path().join("data").display()
+    );
+    let config = Config::from_toml(&settings).unwrap();
+    let reached = Reached::new(&config, &Addresses::default());
+    let (_foundation, operations) = Foundation::open(config).await.unwrap();
+    let (_stop, draining) = watch::channel(false);
+    let front = Front::new(House::new(operations, reached, draining));
+    let supported = "/go/sumdb/sum.example.org/supported";
+    assert_eq!((status(&front, supported).await, status(&front, "/go/x.example.com/y/@v/list").await), (200, 404));
+    front.retire().await;
+    assert_eq!((status(&front, supported).await, status(&front, "/go/x.example.com/y/@v/list").await), (200, 503));
+    assert_eq!(status(&front, "/sumdb/sum.example.org/supported").await, 503);
+}
