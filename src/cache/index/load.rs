@@ -123,7 +123,10 @@ impl Index {
         };
         let Some(file) = whose_sidecar(&key) else {
             *empty = false;
-            return self.adopt(&key, false);
+            return self.adopt(&key, false).unwrap_or_else(|error| {
+                tracing::warn!(file = key, %error, "cannot look at a cached file");
+                false
+            });
         };
         // With the file's key in hand: it may be getting its name this moment.
         let _held = self.hold(&file);
