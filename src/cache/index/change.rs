@@ -33,6 +33,12 @@ impl Held<'_> {
         self.slot.is_some()
     }
 
+    /// What is known of it.
+    pub(super) fn entry(&self) -> Option<Entry> {
+        let state = self.index.cell(self.hash).lock();
+        self.slot.map(|slot| state.shard.entry(slot))
+    }
+
     /// The files of the entry, if it is one, have lost their names. The bytes that left the disk: none while somebody reads them.
     pub(super) fn remove_entry(&mut self) -> u64 {
         let mut state = self.index.cell(self.hash).lock();
@@ -146,7 +152,7 @@ impl Index {
     }
 
     /// The lengths of a key's file and sidecar, and when it was written; `None`: it has no file.
-    fn look_at(&self, key: &str) -> io::Result<Option<Entry>> {
+    pub(super) fn look_at(&self, key: &str) -> io::Result<Option<Entry>> {
         let length = |path: &Path| match fs::symlink_metadata(path) {
             Ok(meta) if meta.is_file() => Ok(Some(meta)),
             Ok(_) => Ok(None),
@@ -183,7 +189,7 @@ impl Index {
     pub(super) fn found(&self, held: &mut Held<'_>, entry: Entry, newest: bool) -> bool {
         let found = held.insert_entry(entry, newest);
         if found {
-            self.ledger().found(entry.bytes);
+            self.ledger().found(entry.bytes, 1);
         }
         found
     }

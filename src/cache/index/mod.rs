@@ -176,7 +176,11 @@ impl Index {
 
     /// The shard of a hash. The table takes the lowest and the highest bits.
     fn cell(&self, hash: u64) -> &ShardCell {
-        &self.shards[(hash >> 32) as usize % SHARDS]
+        &self.shards[Self::shard_of(hash)]
+    }
+
+    fn shard_of(hash: u64) -> usize {
+        (hash >> 32) as usize % SHARDS
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {

@@ -153,6 +153,28 @@ fn a_damaged_snapshot_is_not_believed() {
 }
 
 #[test]
+fn what_a_snapshot_told_before_it_broke_off_is_looked_at() {
+    let mut world = World::new(100 * MIB);
+    // Long keys: the records fill several frames.
+    let key = |number: usize| format!("download/example.com/{}/m{number}/@v/v1.0.0.mod", "x".repeat(200));
+    (0..4000).for_each(|number| assert!(world.put(&key(number), 2)));
+    world.upkeep.close();
+    let snapshot = world.dir.path().join("index/snapshot");
+    let bytes = std::fs::read(&snapshot).unwrap();
+    std::fs::write(&snapshot, &bytes[..bytes.len() - 100_000]).unwrap();
+    let mut told = Vec::new();
+    let whole = snapshot::read(&world.dir.path().join("index"), None, |batch| told.extend(batch.iter().map(|(key, _)| (*key).to_owned())));
+    assert!(!whole.unwrap() && !told.is_empty() && told.len() < 4000);
+    std::fs::remove_file(world.file(&told[0])).unwrap();
+    std::fs::write(world.file(&told[1]), "longer").unwrap();
+    world.start();
+    let usage = world.index.usage();
+    assert_eq!((usage.entries, usage.bytes, usage.complete), (3999, 3999 * 2 + 4, true));
+    assert!(world.index.lease(&told[0]).unwrap().is_none());
+    assert_eq!(world.index.lease(&told[1]).unwrap().unwrap().bytes(), 6);
+}
+
+#[test]
 fn what_was_used_survives_a_kill_also_behind_a_torn_tail() {
     let mut world = World::new(MIB);
     (0..4).for_each(|number| assert!(world.put(&key(number), 100)));
