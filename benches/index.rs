@@ -185,7 +185,7 @@ fn memory_and_use(data: &Path, count: usize) -> Result<()> {
             .map(|thread| {
                 let index = index.clone();
                 std::thread::spawn(move || {
-                    (0..count).filter(|number| index.lease(&key((number * 7919 + thread) % count)).is_some()).count()
+                    (0..count).filter(|number| matches!(index.lease(&key((number * 7919 + thread) % count)), Ok(Some(_)))).count()
                 })
             })
             .collect();

@@ -10,7 +10,7 @@ use crate::access::{Access, LogIns, NoRandomness};
 use crate::cache::{self, Cache, Stock};
 use crate::config::Config;
 use crate::egress::{Gate, Policy};
-use crate::observe::audit::Audit;
+use crate::observe::audit::{Actor, Audit, Event};
 use crate::observe::metrics::Metrics;
 use crate::observe::spawn_blocking;
 use crate::stop::Stop;
@@ -65,7 +65,8 @@ pub struct Foundation {
 }
 
 impl Foundation {
-    /// Opens the data directory of these settings, and puts them in force over it. What start-up mended is logged.
+    /// Opens the data directory of these settings, and puts them in force over it. What start-up mended is logged, what it found
+    /// wrong is recorded.
     pub async fn open(config: Config) -> Result<(Self, Operations), OpenError> {
         spawn_blocking(move || Self::open_blocking(config)).await?
     }
@@ -75,10 +76,10 @@ impl Foundation {
         let data = Arc::new(DataDir::open(&config.data_dir)?);
         let audit = Audit::open(&data.audit(), data.disk(), data.node(), metrics.audit.clone()).map_err(OpenError::Audit)?;
         let (stores, healed) = Embedded::open(&data)?;
-        log_healing(&healed);
+        tell_healing(&healed, &audit);
         let policy = Arc::new(Policy::new(&config, stores.records.clone()));
         let gate = Arc::new(Gate::new(policy.clone(), audit.clone()));
-        let stock = Stock::open(&data, &config.cache, gate.clone(), stores.records.clone(), metrics.fills.clone())?;
+        let stock = Stock::open(&data, &config.cache, gate.clone(), stores.records.clone(), metrics.fills.clone(), audit.clone())?;
         let log_ins = LogIns::new()?;
         let foundation = Self {
             stores,
@@ -131,8 +132,8 @@ impl Foundation {
     }
 }
 
-/// What start-up found and did: an operator reads it after a crash.
-fn log_healing(report: &HealReport) {
+/// What start-up found and did, into the log: an operator reads it after a crash. What it found wrong, into the audit trail too.
+fn tell_healing(report: &HealReport, audit: &Audit) {
     if !report.is_clean() {
         tracing::warn!(
             replayed = report.replayed,
@@ -147,5 +148,7 @@ fn log_healing(report: &HealReport) {
     }
     for finding in &report.findings {
         tracing::error!(kind = %finding.kind, path = %finding.path.display(), "{}", finding.text);
+        let (kind, path) = (finding.kind.to_string(), finding.path.display().to_string());
+        audit.record(&Actor::local("modgate"), &Event::Integrity { kind, path, text: finding.text.clone() });
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::{OperationError, Operations};
+use crate::cache::DAMAGED;
 use crate::observe::audit::{Actor, Event};
 use crate::store::StoreError;
 
@@ -58,7 +59,7 @@ impl Operations {
             text: finding.text.clone(),
         });
         let of_cached = cached.findings.iter().map(|finding| FindingLine {
-            kind: "cache-damaged".to_owned(),
+            kind: DAMAGED.to_owned(),
             path: finding.file.clone(),
             text: finding.text.clone(),
         });

@@ -2,7 +2,6 @@
 //! it goes on when they leave.
 
 use std::collections::HashMap;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::FutureExt as _;
@@ -108,7 +107,7 @@ impl Inner {
             let _landing = landing;
             let fill = async {
                 // The one before may have ended between our look and now.
-                match self.stock.look_up(&asset).await {
+                match self.stock.look_up(&asset).await? {
                     Some(answer) if self.is_good(&asset, &answer, anew) => Ok(Filled::Fresh(answer)),
                     _ => self.fetch(&asset, &principal, true).await,
                 }
@@ -132,14 +131,7 @@ impl Inner {
     pub(super) async fn fetch(&self, asset: &Asset, principal: &str, keep: bool) -> Landed {
         let turn = self.stock.queue.turn(self.patience).await;
         let _turn = turn.map_err(|TooBusy(waited)| CacheError::Busy(waited))?;
-        let landed = self.ask_all(asset, principal, keep).await;
-        match &landed {
-            Ok(_) => self.stock.failing.store(false, Ordering::Relaxed),
-            Err(e) if e.is_outage() => self.stock.failing.store(true, Ordering::Relaxed),
-            // Nobody was asked.
-            Err(_) => {}
-        }
-        landed
+        self.ask_all(asset, principal, keep).await
     }
 
     async fn ask_all(&self, asset: &Asset, principal: &str, keep: bool) -> Landed {

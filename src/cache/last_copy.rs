@@ -1,11 +1,14 @@
 //! Which files are the last copies: upstream was asked for something of the same version, or for the module's list, and
 //! said that it is gone. They are evicted last.
 
+use std::collections::HashSet;
+
 use crate::module::{ModulePath, Version};
 use crate::protocol::ModuleAsk;
 
-use super::place::{Asset, module_folder};
+use super::place::Asset;
 use super::shelf::Shelf;
+use super::versions::Versions;
 
 impl Shelf {
     /// Upstream does not have this: what is kept of the same version, or, of a list, of the module, is a last copy.
@@ -15,7 +18,7 @@ impl Shelf {
                 self.mark_version(path, version, true);
             }
             Asset::Module(path, ModuleAsk::List) => {
-                self.versions_kept(path).iter().for_each(|version| self.mark_version(path, version, true))
+                self.kept(path).all().for_each(|version| self.mark_version(path, version, true));
             }
             Asset::Module(..) | Asset::Sumdb(..) => {}
         }
@@ -31,12 +34,11 @@ impl Shelf {
                 self.mark_version(path, version, false);
             }
             Asset::Module(path, ModuleAsk::List) => {
-                let listed = |version: &Version| {
-                    let mut lines = body.split(|byte| *byte == b'\n');
-                    lines.any(|line| line.split(|byte| *byte == b' ').next() == Some(version.as_str().as_bytes()))
-                };
-                let kept = self.versions_kept(path).into_iter().filter(listed);
-                kept.for_each(|version| self.mark_version(path, &version, false));
+                let lines = body.split(|byte| *byte == b'\n');
+                let listed: HashSet<&[u8]> = lines.filter_map(|line| line.split(|byte| *byte == b' ').next()).collect();
+                let kept = self.kept(path);
+                let present = kept.all().filter(|version| listed.contains(version.as_str().as_bytes()));
+                present.for_each(|version| self.mark_version(path, version, false));
             }
             Asset::Module(..) | Asset::Sumdb(..) => {}
         }
@@ -50,13 +52,10 @@ impl Shelf {
         }
     }
 
-    /// The versions of which a file is kept.
-    fn versions_kept(&self, path: &ModulePath) -> Vec<Version> {
-        let items = std::fs::read_dir(self.index.path(&module_folder(path))).into_iter().flatten().flatten();
-        let names = items.filter_map(|item| item.file_name().into_string().ok());
-        let mut versions: Vec<_> = names.filter_map(|name| Version::unescape(name.rsplit_once('.')?.0).ok()).collect();
-        versions.sort_unstable();
-        versions.dedup();
-        versions
+    fn kept(&self, path: &ModulePath) -> Versions {
+        self.versions(path).unwrap_or_else(|error| {
+            tracing::warn!(%path, %error, "cannot tell which of its versions are last copies");
+            Versions::default()
+        })
     }
 }

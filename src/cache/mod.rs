@@ -28,10 +28,10 @@ mod shelf;
 mod sweep;
 mod take;
 mod verify;
+mod versions;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -47,7 +47,8 @@ use crate::config;
 use crate::egress::Gate;
 use crate::module::version::escape_query;
 use crate::module::{ModulePath, Version};
-use crate::observe::metrics::FillMetrics;
+use crate::observe::audit::Audit;
+use crate::observe::metrics::{FillMetrics, UpstreamRole};
 use crate::observe::spawn_blocking;
 use crate::protocol::ModuleAsk;
 use crate::stop::Stop;
@@ -60,6 +61,7 @@ use index::Bounds;
 use memory::Memory;
 pub(crate) use place::Asset;
 use queue::Queue;
+pub(crate) use shelf::DAMAGED;
 use shelf::{Answer, Content, Kept, NotKept, Shelf};
 
 /// Below its `tmp/`: what is being filled.
@@ -91,15 +93,13 @@ pub struct Stock {
     records: Arc<dyn Records>,
     flights: Arc<Flights>,
     queue: Arc<Queue>,
-    /// Whether upstream failed when it was asked last.
-    failing: Arc<AtomicBool>,
     clock: Clock,
 }
 
 impl Stock {
     /// Opens what a data directory has, within the bounds of these settings, and removes what was being filled when the last process
     /// ended. Returns at once: how much is there is found out meanwhile, and evicted what is over the bound. Blocks on the disk. A
-    /// directory is open once at a time.
+    /// directory is open once at a time. Files that are set aside are recorded in `audit`.
     ///
     /// # Errors
     ///
@@ -110,8 +110,9 @@ impl Stock {
         gate: Arc<Gate>,
         records: Arc<dyn Records>,
         metrics: FillMetrics,
+        audit: Audit,
     ) -> Result<Self, OpenError> {
-        Self::open_at(data, config, gate, records, metrics, Arc::new(SystemTime::now))
+        Self::open_at(data, config, gate, records, metrics, audit, Arc::new(SystemTime::now))
     }
 
     fn open_at(
@@ -120,9 +121,10 @@ impl Stock {
         gate: Arc<Gate>,
         records: Arc<dyn Records>,
         metrics: FillMetrics,
+        audit: Audit,
         clock: Clock,
     ) -> Result<Self, OpenError> {
-        let shelf = Shelf::open(&data.cache(), &data.index(), &data.tmp().join(TMP_DIR), data.disk().clone(), bounds(config))
+        let shelf = Shelf::open(&data.cache(), &data.index(), &data.tmp().join(TMP_DIR), data.disk().clone(), bounds(config), audit)
             .map_err(|source| OpenError { dir: data.root().display().to_string(), source })?;
         Ok(Self {
             shelf: Arc::new(shelf),
@@ -132,28 +134,32 @@ impl Stock {
             records,
             flights: Arc::default(),
             queue: Arc::new(Queue::new(queue::TRANSFERS_MAX, metrics)),
-            failing: Arc::default(),
             clock,
         })
     }
 
     /// What is kept for an asset: in memory, else on disk.
-    async fn look_up(&self, asset: &Asset) -> Option<Arc<Answer>> {
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::Storage`]: something is kept, or may be, and cannot be read. That is no absence.
+    async fn look_up(&self, asset: &Asset) -> Result<Option<Arc<Answer>>, CacheError> {
         if let Some(answer) = self.memory.get(asset) {
             // It counts as used on disk, too; and is gone if it is gone there.
-            if self.shelf.index.contains(&answer.key) {
-                return Some(answer);
+            if self.shelf.index.is_known(&answer.key) {
+                return Ok(Some(answer));
             }
             self.memory.forget(asset);
         }
         let (shelf, memory, asset) = (self.shelf.clone(), self.memory.clone(), asset.clone());
         let looked = spawn_blocking(move || {
             let before = memory.before(&asset);
-            let answer = Arc::new(shelf.look_up(&asset)?);
+            let looked = shelf.look_up(&asset).map_err(|e| CacheError::Storage(format!("cannot read what is cached of {asset}: {e}")))?;
+            let Some(answer) = looked.map(Arc::new) else { return Ok(None) };
             memory.put(&asset, &answer, before);
-            Some(answer)
+            Ok(Some(answer))
         });
-        looked.await.unwrap_or_default()
+        looked.await.unwrap_or_else(|e| Err(CacheError::Storage(format!("looking into the cache broke off: {e}"))))
     }
 
     async fn on_disk<T: Send + 'static>(&self, run: impl FnOnce(&Shelf) -> Result<T, NotKept> + Send + 'static) -> Result<T, NotKept> {
@@ -256,7 +262,7 @@ impl Cache {
     /// Answers for any asset.
     pub(crate) async fn get(&self, asset: Asset, asker: Asker<'_>) -> Result<Resolved, CacheError> {
         let inner = &self.inner;
-        let kept = inner.stock.look_up(&asset).await;
+        let kept = inner.stock.look_up(&asset).await?;
         if let Some(answer) = &kept
             && (!asker.anew || answer.at.is_none())
         {
@@ -271,7 +277,7 @@ impl Cache {
             }
         }
         match inner.from_upstream(&asset, asker).await {
-            Err(e) if e.is_outage() => inner.offline(&asset, kept.as_deref()).await.ok_or(e),
+            Err(e) if e.is_outage() => inner.offline(&asset, kept.as_deref()).await?.ok_or(e),
             answered => answered,
         }
     }
@@ -322,13 +328,18 @@ impl Inner {
         self.terms.age(asset, answer, (self.stock.clock)())
     }
 
-    /// What is not fresh any more, at once; while upstream is known to fail, with all that is known besides.
+    /// What is not fresh any more, at once; while upstream is known to be away, with all that is known besides.
     async fn stale(&self, asset: &Asset, answer: &Answer) -> Resolved {
-        let offline = match self.stock.failing.load(Ordering::Relaxed) {
+        let offline = match self.upstream.is_away(UpstreamRole::Modules) {
             true => self.offline(asset, Some(answer)).await,
-            false => None,
+            false => Ok(None),
         };
-        offline.unwrap_or_else(|| resolved(asset, answer.kept.clone(), CacheStatus::Stale))
+        offline
+            .unwrap_or_else(|error| {
+                tracing::warn!(%asset, %error, "the last answer is all that there is");
+                None
+            })
+            .unwrap_or_else(|| resolved(asset, answer.kept.clone(), CacheStatus::Stale))
     }
 
     async fn from_upstream(self: &Arc<Self>, asset: &Asset, asker: Asker<'_>) -> Result<Resolved, CacheError> {

@@ -3,9 +3,14 @@
 //! A version counts as held when its zip is; where no zip is, with any of its files. So what a list or `@latest` offers can
 //! be had as far as possible: a version of which only the `.mod` came along would fail the command that chose it, which may
 //! have worked before by another. Nothing of this is kept.
+//!
+//! A list is united with what is held, since the go command chooses from it. `@latest` is what upstream said last, and only where it
+//! was never asked the highest held version. The go command asks for it when the list offers nothing that it may take: there are no
+//! tags, or all are retracted. Then a version is held that somebody asked for by name, of a branch or retracted, and upstream's word
+//! is the one by which the command worked before.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::io;
 use std::os::unix::fs::FileExt as _;
 
 use bytes::Bytes;
@@ -17,126 +22,109 @@ use crate::observe::spawn_blocking;
 use crate::protocol::ModuleAsk;
 
 use super::memo::sha256;
-use super::place::{Asset, files_of_version};
-use super::shelf::{Answer, Content, Kept, Shelf, strong};
-use super::{CacheStatus, Inner, Resolved, resolved};
+use super::place::Asset;
+use super::shelf::{Answer, Content, Kept, strong};
+use super::versions::Versions;
+use super::{CacheError, CacheStatus, Inner, Resolved, resolved};
 
 impl Inner {
-    /// The answer while upstream fails; `last`: upstream's last one, which is what it comes to where nothing is to be added.
-    pub(super) async fn offline(&self, asset: &Asset, last: Option<&Answer>) -> Option<Resolved> {
+    /// The answer while upstream fails; `last`: upstream's last one, which is what it comes to where nothing is to be added. `None`:
+    /// there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::Storage`]: what is held cannot be read.
+    pub(super) async fn offline(&self, asset: &Asset, last: Option<&Answer>) -> Result<Option<Resolved>, CacheError> {
         let last = last.map(|answer| answer.kept.clone());
-        if let Some(made) = self.made_of_what_is_held(asset, last.as_ref()).await {
+        if let Some(made) = self.made_of_what_is_held(asset, last.as_ref()).await? {
             let kept = Kept::Found { etag: Some(strong(&sha256(&made))), content: Content::Bytes(made) };
-            return Some(resolved(asset, kept, CacheStatus::Offline));
+            return Ok(Some(resolved(asset, kept, CacheStatus::Offline)));
         }
-        last.map(|kept| resolved(asset, kept, CacheStatus::Stale))
+        Ok(last.map(|kept| resolved(asset, kept, CacheStatus::Stale)))
     }
 
-    async fn made_of_what_is_held(&self, asset: &Asset, last: Option<&Kept>) -> Option<Bytes> {
-        let Asset::Module(path, ask) = asset else { return None };
-        match (ask, last) {
-            (ModuleAsk::List, Some(Kept::Found { content, .. })) => self.united(path, Some(content.clone())).await,
-            (ModuleAsk::List, None) => self.united(path, None).await,
-            (ModuleAsk::Latest, None) => {
-                let version = match latest(offered(&self.held(path).await)).cloned() {
-                    Some(version) => version,
-                    None => self.highest_listed(path).await?,
-                };
-                self.info(path, version).await
-            }
-            (ModuleAsk::Query(query), None) => {
-                let held = self.held(path).await;
-                let version = of_revision(held.keys(), query)?.clone();
-                self.info(path, version).await
-            }
-            (ModuleAsk::Info(version), None) if self.held(path).await.contains_key(version) => self.info(path, version.clone()).await,
+    async fn made_of_what_is_held(&self, asset: &Asset, last: Option<&Kept>) -> Result<Option<Bytes>, CacheError> {
+        let Asset::Module(path, ask) = asset else { return Ok(None) };
+        let version = match (ask, last) {
+            (ModuleAsk::List, Some(Kept::Found { content, .. })) => return self.united(path, Some(content.clone())).await,
+            (ModuleAsk::List, None) => return self.united(path, None).await,
+            (ModuleAsk::Latest, None) => match latest(self.held(path).await?.offered()).cloned() {
+                Some(version) => Some(version),
+                None => self.highest_listed(path).await?,
+            },
+            (ModuleAsk::Query(query), None) => of_revision(self.held(path).await?.all(), query).cloned(),
+            (ModuleAsk::Info(version), None) => self.held(path).await?.contains(version).then(|| version.clone()),
             _ => None,
+        };
+        match version {
+            Some(version) => self.info(path, version).await.map(Some),
+            None => Ok(None),
         }
     }
 
-    async fn held(&self, path: &ModulePath) -> Held {
+    async fn held(&self, path: &ModulePath) -> Result<Versions, CacheError> {
         let path = path.clone();
-        self.stock.on_disk(move |shelf| Ok(shelf.held(&path))).await.unwrap_or_default()
+        let held = self.stock.on_disk(move |shelf| Ok(shelf.versions(&path))).await;
+        held.map_err(|e| unreadable(&e))?.map_err(|e| unreadable(&e))
     }
 
     /// The last list and the held versions; `None` if these add nothing.
-    async fn united(&self, path: &ModulePath, last: Option<Content>) -> Option<Bytes> {
-        let held = self.held(path).await;
-        let mut lines: BTreeMap<Version, String> = match last {
+    async fn united(&self, path: &ModulePath, last: Option<Content>) -> Result<Option<Bytes>, CacheError> {
+        let held = self.held(path).await?;
+        let mut lines = match last {
             Some(last) => self.lines(last).await?,
             None => BTreeMap::new(),
         };
         let before = lines.len();
-        for version in offered(&held).filter(|version| !version.is_pseudo()) {
+        for version in held.offered().filter(|version| !version.is_pseudo()) {
             lines.entry(version.clone()).or_insert_with(|| version.to_string());
         }
-        (lines.len() > before).then(|| lines.into_values().map(|line| line + "\n").collect::<String>().into())
+        Ok((lines.len() > before).then(|| lines.into_values().map(|line| line + "\n").collect::<String>().into()))
     }
 
     /// The lines of a list that was judged when it came, by version.
-    async fn lines(&self, list: Content) -> Option<BTreeMap<Version, String>> {
+    async fn lines(&self, list: Content) -> Result<BTreeMap<Version, String>, CacheError> {
         let bytes = match list {
             Content::Bytes(bytes) => bytes,
             Content::File { file, from, len } => {
                 let _turn = self.stock.flights.big_bodies.acquire().await;
-                let mut bytes = vec![0; usize::try_from(len).ok()?];
-                let read = spawn_blocking(move || file.read_exact_at(&mut bytes, from).map(|()| bytes));
-                read.await.ok()?.ok()?.into()
+                let read = spawn_blocking(move || {
+                    let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+                    file.read_exact_at(&mut bytes, from).map(|()| bytes)
+                });
+                read.await.map_err(|e| unreadable(&e))?.map_err(|e| unreadable(&e))?.into()
             }
         };
-        let text = std::str::from_utf8(&bytes).ok()?;
+        // As it was judged, it is.
+        let text = std::str::from_utf8(&bytes).map_err(|e| unreadable(&e))?;
         let version_of = |line: &str| line.split_ascii_whitespace().next()?.parse().ok();
-        Some(text.lines().filter_map(|line| Some((version_of(line)?, line.to_owned()))).collect())
+        Ok(text.lines().filter_map(|line| Some((version_of(line)?, line.to_owned()))).collect())
     }
 
-    async fn highest_listed(&self, path: &ModulePath) -> Option<Version> {
+    async fn highest_listed(&self, path: &ModulePath) -> Result<Option<Version>, CacheError> {
         let list = self.stock.look_up(&Asset::Module(path.clone(), ModuleAsk::List)).await?;
-        let Kept::Found { content, .. } = &list.kept else { return None };
+        let Some(Kept::Found { content, .. }) = list.as_ref().map(|list| &list.kept) else { return Ok(None) };
         let lines = self.lines(content.clone()).await?;
-        latest(lines.keys()).cloned()
+        Ok(latest(lines.keys()).cloned())
     }
 
     /// `.info`, as upstream gave it; else what the version itself says.
-    async fn info(&self, path: &ModulePath, version: Version) -> Option<Bytes> {
+    async fn info(&self, path: &ModulePath, version: Version) -> Result<Bytes, CacheError> {
         let asset = Asset::Module(path.clone(), ModuleAsk::Info(version.clone()));
-        if let Some(answer) = self.stock.look_up(&asset).await
+        if let Some(answer) = self.stock.look_up(&asset).await?
             && let Kept::Found { content: Content::Bytes(bytes), .. } = &answer.kept
         {
-            return Some(bytes.clone());
+            return Ok(bytes.clone());
         }
         let time = version.commit_time().and_then(|time| time.format(&Rfc3339).ok());
         let info = match time {
             Some(time) => serde_json::json!({ "Version": version, "Time": time }),
             None => serde_json::json!({ "Version": version }),
         };
-        Some(info.to_string().into())
+        Ok(info.to_string().into())
     }
 }
 
-/// The cached versions of a module, and whether a version's zip is there.
-type Held = BTreeMap<Version, bool>;
-
-/// Those that a command may choose among.
-fn offered(held: &Held) -> impl Iterator<Item = &Version> + Clone {
-    let any_zip = held.values().any(|zip| *zip);
-    held.iter().filter(move |(_, zip)| **zip || !any_zip).map(|(version, _)| version)
-}
-
-impl Shelf {
-    /// The cached versions of this very module: one look into one folder.
-    fn held(&self, path: &ModulePath) -> Held {
-        let mut held = Held::new();
-        let Ok(folder) = fs::read_dir(self.index.path(&files_of_version(path))) else { return held };
-        for name in folder.flatten().map(|item| item.file_name()) {
-            let Some((version, ext)) = name.to_str().and_then(|name| name.rsplit_once('.')) else { continue };
-            let is_zip = match ext {
-                "zip" => true,
-                "info" | "mod" => false,
-                _ => continue,
-            };
-            let Ok(version) = Version::unescape(version) else { continue };
-            *held.entry(version).or_default() |= is_zip;
-        }
-        held
-    }
+fn unreadable(error: &dyn std::error::Error) -> CacheError {
+    CacheError::Storage(format!("cannot read what is cached: {error}"))
 }

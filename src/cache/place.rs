@@ -167,25 +167,32 @@ pub(crate) fn whose_sidecar(key: &str) -> Option<String> {
     is_module_file(key).then(|| key.strip_suffix(ZIPHASH).map(|stem| format!("{stem}{ZIP}")))?
 }
 
-/// The folder of a module's files that never change.
-pub(crate) fn module_folder(path: &ModulePath) -> String {
-    format!("download/{}/@v", path.escaped())
+/// What is kept of a module, or of one version of it: its files, its answers with a date, its checksum records.
+pub(crate) struct Belongings {
+    path: String,
+    version: Option<String>,
 }
 
-/// Whether this is kept of a module, or of one version of it: its files, its answers with a date, its checksum records.
-pub(crate) fn belongs_to(key: &str, path: &ModulePath, version: Option<&Version>) -> bool {
-    let escaped = path.escaped().to_string();
-    let version = version.map(|version| version.escaped().to_string());
-    if let Some((_, record)) = key.strip_prefix("download/sumdb/").and_then(|rest| rest.split_once("/lookup/")) {
-        let of = record.strip_prefix(&escaped).and_then(|rest| rest.strip_prefix('@'));
-        return of.is_some_and(|of| version.is_none_or(|version| of == version));
+impl Belongings {
+    pub(crate) fn of(path: &ModulePath, version: Option<&Version>) -> Self {
+        Self { path: path.escaped().to_string(), version: version.map(|version| version.escaped().to_string()) }
     }
-    let below = key.strip_prefix("download/").or_else(|| key.strip_prefix(QUERIES));
-    let Some(rest) = below.and_then(|rest| rest.strip_prefix(&escaped)).and_then(|rest| rest.strip_prefix('/')) else { return false };
-    match (version, rest.strip_prefix("@v/")) {
-        (None, file) => file.is_some() || rest == "@latest",
-        (Some(version), Some(file)) => file.rsplit_once('.').is_some_and(|(stem, _)| stem == version),
-        (Some(_), None) => false,
+
+    /// Whether this key is one of them.
+    pub(crate) fn contain(&self, key: &str) -> bool {
+        let version = self.version.as_deref();
+        if let Some((_, record)) = key.strip_prefix("download/sumdb/").and_then(|rest| rest.split_once("/lookup/")) {
+            let of = record.strip_prefix(&self.path).and_then(|rest| rest.strip_prefix('@'));
+            return of.is_some_and(|of| version.is_none_or(|version| of == version));
+        }
+        let below = key.strip_prefix("download/").or_else(|| key.strip_prefix(QUERIES));
+        let of_module = below.and_then(|rest| rest.strip_prefix(&self.path)).and_then(|rest| rest.strip_prefix('/'));
+        let Some(rest) = of_module else { return false };
+        match (version, rest.strip_prefix("@v/")) {
+            (None, file) => file.is_some() || rest == "@latest",
+            (Some(version), Some(file)) => file.rsplit_once('.').is_some_and(|(stem, _)| stem == version),
+            (Some(_), None) => false,
+        }
     }
 }
 
@@ -250,14 +257,15 @@ mod tests {
             "download/sumdb/s.org/lookup/example.com/!m/x@v1.0.0",
             "aside/1-v1.0.0.zip",
         ];
+        let (all, one) = (Belongings::of(&path, None), Belongings::of(&path, Some(&version)));
         for key in of_version {
-            assert!(belongs_to(key, &path, None) && belongs_to(key, &path, Some(&version)), "{key}");
+            assert!(all.contain(key) && one.contain(key), "{key}");
         }
         for key in of_module {
-            assert!(belongs_to(key, &path, None) && !belongs_to(key, &path, Some(&version)), "{key}");
+            assert!(all.contain(key) && !one.contain(key), "{key}");
         }
         for key in of_others {
-            assert!(!belongs_to(key, &path, None) && !belongs_to(key, &path, Some(&version)), "{key}");
+            assert!(!all.contain(key) && !one.contain(key), "{key}");
         }
     }
 

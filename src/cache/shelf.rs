@@ -2,7 +2,8 @@
 //!
 //! A file appears by write, fsync, rename, fsync of the folder, all within bytes that the index set aside. Of a zip
 //! its hash file gets its name first, so that a zip that is there has one. A file that is not what it should be is a
-//! miss: it is set aside and counted.
+//! miss: it is set aside, counted and recorded. One that cannot be read is neither: that is the disk's failure, or the
+//! process has no descriptors left, and says nothing about the file.
 
 use std::fs::File;
 use std::io;
@@ -16,11 +17,12 @@ use tempfile::TempPath;
 
 use crate::durable::{Disk, DurableError};
 use crate::module::H1;
+use crate::observe::audit::{Actor, Audit, Event};
 use crate::store::StoreError;
 use crate::upstream::Absent;
 
 use super::body::OpenFile;
-use super::index::{Bounds, Index, Lease, Reservation, Upkeep};
+use super::index::{Bounds, Index, Lease, Reservation, Upkeep, gone, is_gone};
 use super::judge;
 use super::memo::{self, Memo};
 use super::place::{Asset, sidecar};
@@ -84,82 +86,94 @@ pub(super) struct Shelf {
     pub(super) upkeep: Upkeep,
     disk: Disk,
     tmp: PathBuf,
+    audit: Audit,
 }
+
+/// The kind under which a damaged file is recorded.
+pub(crate) const DAMAGED: &str = "cache-damaged";
 
 impl Shelf {
     /// Opens what is kept under `root`, and empties `tmp`, which is this shelf's alone. Returns before all that is kept is
-    /// known; it is found all the same. The index's own files are in `index`.
-    pub(super) fn open(root: &Path, index: &Path, tmp: &Path, disk: Disk, bounds: Bounds) -> Result<Self, io::Error> {
+    /// known; it is found all the same. The index's own files are in `index`. What is set aside is recorded in `audit`.
+    pub(super) fn open(root: &Path, index: &Path, tmp: &Path, disk: Disk, bounds: Bounds, audit: Audit) -> Result<Self, io::Error> {
         for dir in [root, tmp] {
             disk.create_dirs(dir).map_err(io::Error::other)?;
         }
         for left in std::fs::read_dir(tmp)? {
-            std::fs::remove_file(left?.path())?;
+            // The process before this one may still be ending: what it staged goes with it.
+            gone(std::fs::remove_file(left?.path()))?;
         }
         let index = Arc::new(Index::open(root, index, disk.clone(), bounds)?);
         let upkeep = Upkeep::start(index.clone())?;
-        Ok(Self { index, upkeep, disk, tmp: tmp.to_owned() })
+        Ok(Self { index, upkeep, disk, tmp: tmp.to_owned(), audit })
     }
 
     /// What is kept for an asset.
-    pub(super) fn look_up(&self, asset: &Asset) -> Option<Answer> {
+    ///
+    /// # Errors
+    ///
+    /// Something is kept, or may be, and cannot be read.
+    pub(super) fn look_up(&self, asset: &Asset) -> io::Result<Option<Answer>> {
         let place = asset.place();
         if let Some(key) = place.file
-            && let Some(kept) = self.file(asset, &key)
+            && let Some(kept) = self.file(asset, &key)?
         {
-            return Some(Answer { key, kept, at: None });
+            return Ok(Some(Answer { key, kept, at: None }));
         }
-        let key = place.memo?;
-        let (memo, content) = self.checked(&key, |file, len, noted| (len == noted).then(|| read_memo(&key, file, len))?)?;
+        let Some(key) = place.memo else { return Ok(None) };
+        let read = self.checked(&key, |file, len, noted| if len == noted { read_memo(&key, file, len) } else { Ok(None) })?;
+        let Some((memo, content)) = read else { return Ok(None) };
         let kept = match (memo.status, content) {
             (200, content) => Kept::Found { content, etag: Some(strong(&memo.sha256)) },
             (status, Content::Bytes(text)) => Kept::Absent(Absent { status, text: String::from_utf8_lossy(&text).into_owned() }),
-            (_, Content::File { .. }) => return None,
+            (_, Content::File { .. }) => return Ok(None),
         };
-        Some(Answer { key, kept, at: Some(memo.at()) })
+        Ok(Some(Answer { key, kept, at: Some(memo.at()) }))
     }
 
-    fn file(&self, asset: &Asset, key: &str) -> Option<Kept> {
+    fn file(&self, asset: &Asset, key: &str) -> io::Result<Option<Kept>> {
         match sidecar(key) {
             Some(beside) => self.checked(key, |file, len, noted| {
-                let h1 = read_hash(&self.index.path(&beside))?;
-                let whole = len > 0 && len + h1.to_string().len() as u64 == noted;
-                let content = if whole { content(file, 0, len)? } else { return None };
-                Some(Kept::Found { content, etag: Some(weak(&h1)) })
+                let Some(h1) = read_hash(&self.index.path(&beside))? else { return Ok(None) };
+                if len == 0 || len + h1.to_string().len() as u64 != noted {
+                    return Ok(None);
+                }
+                Ok(Some(Kept::Found { content: content(file, 0, len)?, etag: Some(weak(&h1)) }))
             }),
-            None => self.checked(key, |file, len, noted| (len == noted).then(|| read_file(asset, file, len))?),
+            None => self.checked(key, |file, len, noted| if len == noted { read_file(asset, file, len) } else { Ok(None) }),
         }
     }
 
     /// Opens a file that the index knows and has `read` judge it, by its length and the one that the index noted; what
-    /// `read` does not accept is set aside.
-    fn checked<T>(&self, key: &str, read: impl FnOnce(&OpenFile, u64, u64) -> Option<T>) -> Option<T> {
-        let lease = self.index.lease(key)?;
+    /// `read` does not accept, or is shorter than it was when it was opened, is set aside.
+    fn checked<T>(&self, key: &str, read: impl FnOnce(&OpenFile, u64, u64) -> io::Result<Option<T>>) -> io::Result<Option<T>> {
+        let Some(lease) = self.index.lease(key)?.map(Arc::new) else { return Ok(None) };
         let noted = lease.bytes();
         let opened = File::open(self.index.path(key)).and_then(|file| file.metadata().map(|meta| (file, meta.len())));
         let (file, len) = match opened {
             Ok(opened) => opened,
             // Removed by hand, or replaced this moment: if it is gone, it is no entry either.
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            Err(e) if is_gone(&e) => {
                 drop(lease);
                 self.index.forget_if_gone(key);
-                return None;
+                return Ok(None);
             }
-            Err(error) => {
-                tracing::warn!(file = key, %error, "cannot read a cached file");
-                return None;
-            }
+            Err(error) => return Err(error),
         };
         // If it was replaced meanwhile, which of the two was opened is not known, and nothing is wrong.
         if !lease.is_current() {
-            return None;
+            return Ok(None);
         }
-        let read = read(&OpenFile::holding(file, lease), len, noted);
-        if read.is_none() && self.index.lease(key).is_some_and(|lease| lease.bytes() == noted) {
+        let judged = match read(&OpenFile::holding(file, lease.clone()), len, noted) {
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => None,
+            judged => judged?,
+        };
+        if judged.is_none() && self.index.set_aside(key, &lease) {
             tracing::warn!(file = key, "a cached file is corrupt; it is set aside");
-            self.index.set_aside(key);
+            let (kind, text) = (DAMAGED.to_owned(), "not as it was written; it is set aside".to_owned());
+            self.audit.record(&Actor::local("modgate"), &Event::Integrity { kind, path: key.to_owned(), text });
         }
-        read
+        Ok(judged)
     }
 
     /// Keeps an answer that never changes.
@@ -224,7 +238,7 @@ impl Shelf {
 
     /// Forgets an absence that is none any more.
     pub(super) fn forget(&self, key: Option<&str>) {
-        if let Some(key) = key.filter(|key| self.index.contains(key))
+        if let Some(key) = key.filter(|key| !matches!(self.index.lease(key), Ok(None)))
             && let Err(error) = self.index.remove(key)
         {
             tracing::warn!(file = key, %error, "cannot remove an absence that is over");
@@ -302,43 +316,48 @@ impl Staged {
 }
 
 /// Reads the whole file if it is small.
-fn content(file: &OpenFile, from: u64, len: u64) -> Option<Content> {
+fn content(file: &OpenFile, from: u64, len: u64) -> io::Result<Content> {
     if len > SMALL_BYTES_MAX {
-        return Some(Content::File { file: file.clone(), from, len });
+        return Ok(Content::File { file: file.clone(), from, len });
     }
-    let mut bytes = vec![0; usize::try_from(len).ok()?];
-    file.read_exact_at(&mut bytes, from).ok()?;
-    Some(Content::Bytes(bytes.into()))
+    let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+    file.read_exact_at(&mut bytes, from)?;
+    Ok(Content::Bytes(bytes.into()))
 }
 
-fn read_file(asset: &Asset, file: &OpenFile, len: u64) -> Option<Kept> {
+/// `None`: it is not what it should be. So with the two below.
+fn read_file(asset: &Asset, file: &OpenFile, len: u64) -> io::Result<Option<Kept>> {
     if len == 0 || len > judge::bytes_max(asset) {
-        return None;
+        return Ok(None);
     }
     let content = content(file, 0, len)?;
     let etag = match &content {
-        Content::Bytes(bytes) if !judge::is_intact(asset, bytes) => return None,
+        Content::Bytes(bytes) if !judge::is_intact(asset, bytes) => return Ok(None),
         Content::Bytes(bytes) => Some(strong(&memo::sha256(bytes))),
         Content::File { .. } => None,
     };
-    Some(Kept::Found { content, etag })
+    Ok(Some(Kept::Found { content, etag }))
 }
 
-fn read_memo(key: &str, file: &OpenFile, len: u64) -> Option<(Memo, Content)> {
-    let mut start = vec![0; memo::HEAD_BYTES_MAX.min(usize::try_from(len).ok()?)];
-    file.read_exact_at(&mut start, 0).ok()?;
-    let (memo, from) = Memo::read(key, &start, len)?;
+fn read_memo(key: &str, file: &OpenFile, len: u64) -> io::Result<Option<(Memo, Content)>> {
+    let mut start = vec![0; usize::try_from(len).map_or(memo::HEAD_BYTES_MAX, |len| len.min(memo::HEAD_BYTES_MAX))];
+    file.read_exact_at(&mut start, 0)?;
+    let Some((memo, from)) = Memo::read(key, &start, len) else { return Ok(None) };
     let content = content(file, from as u64, memo.len)?;
     match &content {
-        Content::Bytes(bytes) if memo::sha256(bytes) != memo.sha256 => None,
-        _ => Some((memo, content)),
+        Content::Bytes(bytes) if memo::sha256(bytes) != memo.sha256 => Ok(None),
+        _ => Ok(Some((memo, content))),
     }
 }
 
-pub(super) fn read_hash(path: &Path) -> Option<H1> {
-    let mut text = String::new();
-    io::Read::read_to_string(&mut io::Read::take(File::open(path).ok()?, HASH_FILE_BYTES_MAX), &mut text).ok()?;
-    text.trim_end().parse().ok()
+pub(super) fn read_hash(path: &Path) -> io::Result<Option<H1>> {
+    let file = match File::open(path) {
+        Err(e) if is_gone(&e) => return Ok(None),
+        opened => opened?,
+    };
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut io::Read::take(file, HASH_FILE_BYTES_MAX), &mut bytes)?;
+    Ok(std::str::from_utf8(&bytes).ok().and_then(|text| text.trim_end().parse().ok()))
 }
 
 /// The bytes have this SHA-256.

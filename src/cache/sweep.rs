@@ -9,7 +9,7 @@ use crate::stop::Stop;
 
 use super::index::ASIDE;
 use super::memo::{self, Memo};
-use super::place::{QUERIES, belongs_to};
+use super::place::{Belongings, QUERIES};
 use super::shelf::Shelf;
 
 /// An absence that was not asked for again in so long is of no use.
@@ -58,8 +58,9 @@ impl Shelf {
     pub(super) fn purge(&self, path: &ModulePath, version: Option<&Version>) -> Purged {
         self.index.wait_complete();
         let mut purged = Purged::default();
-        for key in self.index.keys(|key| belongs_to(key, path, version)) {
-            let Some(bytes) = self.index.lease(&key).map(|lease| lease.bytes()) else { continue };
+        let belongings = Belongings::of(path, version);
+        for key in self.index.keys(|key| belongings.contain(key)) {
+            let Some(bytes) = self.index.watch(&key).map(|lease| lease.bytes()) else { continue };
             match self.index.remove(&key) {
                 Ok(()) => {
                     purged.files += 1;
@@ -98,6 +99,7 @@ impl Shelf {
                 garbage.push((Garbage::Stray, Swept { file: file.display().to_string(), bytes }));
             }
         }
+        self.index.restore_order();
         garbage.sort_by(|a, b| (a.0, &a.1.file).cmp(&(b.0, &b.1.file)));
         let mut last_copies: Vec<_> = self.index.last_copies().into_iter().map(|(file, bytes)| Swept { file, bytes }).collect();
         last_copies.sort_by(|a, b| a.file.cmp(&b.file));

@@ -140,6 +140,11 @@ impl Upstream {
         each.filter_map(|(hop, role)| self.breakers.of(&hop.url, role).down()).collect()
     }
 
+    /// Whether nobody of the chain can be asked: each is left alone, or there is none.
+    pub(crate) fn is_away(&self, role: UpstreamRole) -> bool {
+        self.hops.iter().all(|hop| self.breakers.of(&hop.url, role).down().is_some())
+    }
+
     /// Asks one hop, and follows its redirects; one that is down is not asked.
     ///
     /// # Errors

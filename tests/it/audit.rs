@@ -68,6 +68,21 @@ fn what_was_answered_with_done_is_in_the_trail_after_kill_9_with_its_request() {
 }
 
 #[test]
+fn what_a_start_finds_wrong_is_in_the_trail() {
+    let upstream = Upstream::start();
+    let mut gateway = start(&upstream);
+    gateway.publish(&module("default", "claimed.example.com/lib")).is(201);
+    gateway.kill();
+    std::fs::write(gateway.data_dir().join("blobs/notes.txt"), "mine").expect("a stranger's file");
+    gateway.start();
+    let lines = trail(&gateway);
+    let found: Vec<_> = lines.iter().filter(|line| line["event"] == "integrity").collect();
+    assert_eq!(found.len(), 1, "{lines:?}");
+    let path = found[0]["path"].as_str().expect("a path");
+    assert!(found[0]["kind"] == "stray" && found[0]["by"] == "modgate" && path.ends_with("notes.txt"), "{found:?}");
+}
+
+#[test]
 fn the_first_bytes_of_a_version_seal_it_and_are_told_once() {
     let upstream = Upstream::start();
     let gateway = start(&upstream);

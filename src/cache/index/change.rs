@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError};
 use crate::durable::DurableError;
 
 use super::shard::{Entry, Order, SlotId};
-use super::{ASIDE, Index, Lease, lock, micros};
+use super::{ASIDE, Index, Lease, is_gone, lock, micros};
 use crate::cache::place::sidecar;
 
 /// A key that nobody else changes or looks up, and whose entry, if it has one, is not evicted. Ends when dropped.
@@ -31,6 +31,12 @@ impl Held<'_> {
     /// Whether it has an entry.
     pub(super) fn is_entry(&self) -> bool {
         self.slot.is_some()
+    }
+
+    /// What is known of it.
+    pub(super) fn entry(&self) -> Option<Entry> {
+        let state = self.index.cell(self.hash).lock();
+        self.slot.map(|slot| state.shard.entry(slot))
     }
 
     /// The files of the entry, if it is one, have lost their names. The bytes that left the disk: none while somebody reads them.
@@ -146,11 +152,12 @@ impl Index {
     }
 
     /// The lengths of a key's file and sidecar, and when it was written; `None`: it has no file.
-    fn look_at(&self, key: &str) -> io::Result<Option<Entry>> {
+    pub(super) fn look_at(&self, key: &str) -> io::Result<Option<Entry>> {
         let length = |path: &Path| match fs::symlink_metadata(path) {
             Ok(meta) if meta.is_file() => Ok(Some(meta)),
             Ok(_) => Ok(None),
-            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+            // No file system keeps what it cannot name.
+            Err(e) if is_gone(&e) || e.kind() == io::ErrorKind::InvalidFilename => Ok(None),
             Err(e) => Err(e),
         };
         let Some(meta) = length(&self.path(key))? else { return Ok(None) };
@@ -159,21 +166,21 @@ impl Index {
         Ok(Some(Entry { bytes: meta.len() + beside.map_or(0, |meta| meta.len()), used, last_copy: false }))
     }
 
-    /// Makes an entry of a file that was there before the start, unless it is one; an error is for the scan alone.
-    pub(super) fn adopt(&self, key: &str, newest: bool) -> bool {
+    /// Makes an entry of a file that was there before the start, unless it is one; false if there is no room for its key.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be looked at.
+    pub(super) fn adopt(&self, key: &str, newest: bool) -> io::Result<bool> {
         let mut held = self.hold(key);
         if held.is_entry() {
-            return true;
+            return Ok(true);
         }
-        match self.look_at(key) {
-            Ok(Some(entry)) => self.found(&mut held, entry, newest),
-            Ok(None) => {
+        match self.look_at(key)? {
+            Some(entry) => Ok(self.found(&mut held, entry, newest)),
+            None => {
                 held.remove_entry();
-                true
-            }
-            Err(error) => {
-                tracing::warn!(file = key, %error, "cannot look at a cached file");
-                false
+                Ok(true)
             }
         }
     }
@@ -182,7 +189,7 @@ impl Index {
     pub(super) fn found(&self, held: &mut Held<'_>, entry: Entry, newest: bool) -> bool {
         let found = held.insert_entry(entry, newest);
         if found {
-            self.ledger().found(entry.bytes);
+            self.ledger().found(entry.bytes, 1);
         }
         found
     }
@@ -202,7 +209,7 @@ impl Index {
     /// Drops the entry of a file that somebody else removed. Blocks on the disk.
     pub(crate) fn forget_if_gone(&self, key: &str) {
         let mut held = self.hold(key);
-        if fs::metadata(self.path(key)).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+        if fs::metadata(self.path(key)).is_err_and(|e| is_gone(&e)) {
             // If its sidecar cannot go, a scan finds it.
             let _ = self.unlink(key);
             held.remove_entry();
@@ -210,18 +217,22 @@ impl Index {
     }
 
     /// Takes a file that is not what it should be out of the way, for people to look at, as the first to be evicted.
+    /// `judged`: the lease under which it was looked at. False: another one stands there by now, or none; nothing happens.
     /// Blocks on the disk.
-    pub(crate) fn set_aside(&self, key: &str) {
-        self.counts.corrupt.fetch_add(1, Ordering::Relaxed);
+    pub(crate) fn set_aside(&self, key: &str, judged: &Lease) -> bool {
         let mut held = self.hold(key);
+        if !held.slot.is_some_and(|slot| judged.is_of(slot)) {
+            return false;
+        }
+        self.counts.corrupt.fetch_add(1, Ordering::Relaxed);
         let aside = format!("{ASIDE}/{}-{}", self.now(), key.rsplit('/').next().unwrap_or_default());
-        let moved = self.mark_unclean() && {
+        if self.mark_unclean() {
             let dir = self.disk.create_dirs(&self.root.join(ASIDE));
-            dir.and_then(|()| self.disk.rename(&self.path(key), &self.path(&aside))).is_ok()
-        };
-        if moved {
-            // Counted twice while somebody reads it; never too little.
-            self.adopt_aside(&aside);
+            if let Err(error) = dir.and_then(|()| self.disk.rename(&self.path(key), &self.path(&aside))) {
+                tracing::warn!(file = key, %error, "a corrupt file may not be kept");
+            }
+            // Also when that failed: it may have been moved all the same. Counted twice while somebody reads it; never too little.
+            self.adopt_aside(&aside, judged.bytes());
         }
         match self.unlink(key) {
             Ok(()) => {
@@ -229,13 +240,17 @@ impl Index {
             }
             Err(error) => tracing::warn!(file = key, %error, "cannot remove a corrupt file"),
         }
+        true
     }
 
-    fn adopt_aside(&self, aside: &str) {
+    /// Makes an entry of a file that was just set aside, if it is there; `bytes` long if that cannot be told.
+    fn adopt_aside(&self, aside: &str, bytes: u64) {
         let mut held = self.hold(aside);
-        match self.look_at(aside) {
-            Ok(Some(entry)) if !held.is_entry() && held.insert_entry(entry, false) => self.ledger().added(entry.bytes),
-            _ => drop(self.unlink(aside)),
+        let Some(entry) = self.look_at(aside).unwrap_or(Some(Entry { bytes, used: 0, last_copy: false })) else { return };
+        if !held.is_entry() && held.insert_entry(entry, false) {
+            self.ledger().added(entry.bytes);
+        } else if let Err(error) = self.unlink(aside) {
+            tracing::warn!(file = aside, %error, "cannot remove a corrupt file");
         }
     }
 

@@ -143,12 +143,12 @@ impl Ledger {
         self.used -= bytes;
     }
 
-    /// A file from before the start was come across.
-    pub(super) fn found(&mut self, bytes: u64) {
+    /// Entries of files from before the start were come across, of so many bytes together.
+    pub(super) fn found(&mut self, bytes: u64, entries: u64) {
         let known = bytes.min(self.unseen);
         self.unseen -= known;
         self.used += bytes - known;
-        self.entries += 1;
+        self.entries += entries;
     }
 
     /// There is an entry that nobody set bytes aside for.
@@ -233,17 +233,17 @@ mod tests {
     #[test]
     fn what_is_come_across_was_counted_before_and_the_rest_is_given_up_at_the_end() {
         let mut ledger = Ledger::new(1000, 500, 500);
-        ledger.found(200);
+        ledger.found(200, 1);
         assert_eq!((ledger.used(), ledger.evictable()), (500, 200));
         assert!(ledger.is_reachable(700, 0) && !ledger.is_reachable(701, 0));
         ledger.lost_entry();
         ledger.freed(200);
         assert_eq!(ledger.used(), 300);
-        ledger.found(100);
+        ledger.found(100, 1);
         ledger.all_seen();
         assert_eq!((ledger.used(), ledger.entries()), (100, 1));
         // More than the journal said: somebody put files there.
-        ledger.found(50);
+        ledger.found(50, 1);
         assert_eq!(ledger.used(), 150);
     }
 }

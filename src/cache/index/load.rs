@@ -1,8 +1,8 @@
 //! Filling the index at a start, while it serves already.
 //!
-//! After a clean stop the snapshot holds all there is. Otherwise every file is looked at, and what no cache writes is
-//! removed: what is no regular file, a sidecar without its file (a crash between the two renames), an empty folder.
-//! Then the order of use is put right from the snapshot and the journal, whatever they are worth.
+//! After a clean stop the snapshot holds all there is. It is believed a frame at a time, as it is read. Otherwise every file is looked
+//! at, those as well that a snapshot told of before it broke off; and what no cache writes is removed: what is no regular file, a
+//! sidecar without its file (a crash between the two renames), an empty folder. Then the order of use is put right from the snapshot and the journal, whatever they are worth.
 
 use std::ffi::OsStr;
 use std::fs::{self, DirEntry};
@@ -14,7 +14,7 @@ use std::time::Instant;
 use crate::cache::place::whose_sidecar;
 
 use super::shard::Entry;
-use super::{Index, lock, recency, snapshot};
+use super::{Index, SHARDS, lock, recency, snapshot};
 
 impl Index {
     /// Fills the index, and comes down to the bound. Ends early when the index is being closed.
@@ -24,11 +24,14 @@ impl Index {
         let trusted = lock(&self.state).clean().filter(|_| self.trusted);
         let from = match trusted.map(|generation| self.load_snapshot(&folder, generation)) {
             Some(Ok(true)) => "snapshot",
-            other => {
-                if other.is_some() {
-                    tracing::warn!("the snapshot of the cache's index is missing or damaged: every file is looked at");
-                }
-                self.load_by_scan();
+            Some(_) => {
+                tracing::warn!("the snapshot of the cache's index is missing or damaged: every file is looked at");
+                let whole = self.look_again();
+                self.load_by_scan(whole);
+                "scan"
+            }
+            None => {
+                self.load_by_scan(true);
                 "scan"
             }
         };
@@ -38,7 +41,7 @@ impl Index {
         if let Err(error) = self.load_recency(&folder, from == "scan") {
             tracing::warn!(%error, "the order of use in the cache is not known");
         }
-        self.shards.iter().for_each(|cell| cell.lock().shard.sort());
+        self.restore_order();
         self.complete.store(true, Ordering::Release);
         self.shards.iter().for_each(|cell| cell.lock().gone = Default::default());
         self.make_room(0, 0);
@@ -52,26 +55,85 @@ impl Index {
 
     /// Whether the snapshot of this generation is there and whole.
     fn load_snapshot(&self, folder: &Path, generation: u64) -> io::Result<bool> {
-        // Nothing is believed before all of it is known to be whole.
-        if snapshot::read(folder, |_, _| {})? != Some(generation) {
-            return Ok(false);
-        }
-        snapshot::read(folder, |key, entry| {
-            if self.is_stopping() {
-                return;
+        let whole = snapshot::read(folder, Some(generation), |batch| {
+            if !self.is_stopping() {
+                self.believe(batch);
             }
-            self.clock.fetch_max(entry.used, Ordering::Relaxed);
+        })?;
+        if whole {
+            self.ledger().all_seen();
+        }
+        Ok(whole)
+    }
+
+    /// Makes entries of these, but for keys that changed since the start. Each shard is locked once: there may be millions.
+    fn believe(&self, batch: &[(&str, Entry)]) {
+        let newest = batch.iter().map(|(_, entry)| entry.used).max().unwrap_or(0);
+        self.clock.fetch_max(newest, Ordering::Relaxed);
+        let mut of_shards: [Vec<(u64, &str, Entry)>; SHARDS] = Default::default();
+        for (key, entry) in batch {
+            let hash = self.hash(key);
+            of_shards[Self::shard_of(hash)].push((hash, key, *entry));
+        }
+        let mut busy = Vec::new();
+        for (cell, records) in self.shards.iter().zip(of_shards) {
+            let mut state = cell.lock();
+            let (mut entries, mut bytes) = (0, 0);
+            for (hash, key, entry) in records {
+                if state.busy.contains(key) {
+                    busy.push((key, entry));
+                } else if state.shard.find(hash, key).is_none()
+                    && !state.gone.contains(key)
+                    && let Some(slot) = state.shard.insert(hash, key, entry, |key| self.hash(key))
+                {
+                    // Live: it frees nothing.
+                    state.shard.release(slot, false);
+                    (entries, bytes) = (entries + 1, bytes + entry.bytes);
+                }
+            }
+            // Before anyone can evict them.
+            self.ledger().found(bytes, entries);
+        }
+        for (key, entry) in busy {
             let mut held = self.hold(key);
             if !held.is_entry() && !held.is_gone() {
                 self.found(&mut held, entry, false);
             }
-        })?;
-        self.ledger().all_seen();
-        Ok(true)
+        }
     }
 
-    fn load_by_scan(&self) {
+    /// Looks at the files of all entries that there are; false if one cannot be looked at.
+    fn look_again(&self) -> bool {
         let mut whole = true;
+        for key in self.keys(|_| true) {
+            if self.is_stopping() {
+                return false;
+            }
+            whole &= self.look_at_entry(&key).unwrap_or_else(|error| {
+                tracing::warn!(file = key, %error, "cannot look at a cached file");
+                false
+            });
+        }
+        whole
+    }
+
+    /// Puts an entry right by its file. False: there is no room for its key.
+    fn look_at_entry(&self, key: &str) -> io::Result<bool> {
+        let mut held = self.hold(key);
+        let known = held.entry();
+        let seen = self.look_at(key)?;
+        if known.map(|known| known.bytes) == seen.map(|seen| seen.bytes) {
+            return Ok(true);
+        }
+        held.remove_entry();
+        match seen {
+            Some(entry) => Ok(self.found(&mut held, entry, false)),
+            None => Ok(true),
+        }
+    }
+
+    /// `whole`: nothing could not be looked at so far.
+    fn load_by_scan(&self, mut whole: bool) {
         self.scan(&self.root, &mut whole);
         if whole && !self.is_stopping() {
             self.ledger().all_seen();
@@ -123,7 +185,10 @@ impl Index {
         };
         let Some(file) = whose_sidecar(&key) else {
             *empty = false;
-            return self.adopt(&key, false);
+            return self.adopt(&key, false).unwrap_or_else(|error| {
+                tracing::warn!(file = key, %error, "cannot look at a cached file");
+                false
+            });
         };
         // With the file's key in hand: it may be getting its name this moment.
         let _held = self.hold(&file);
@@ -149,8 +214,8 @@ impl Index {
                 state.shard.learn(slot, entry.used, entry.last_copy);
             }
         };
-        if from_snapshot && snapshot::read(folder, |_, _| {})?.is_some() {
-            snapshot::read(folder, learn)?;
+        if from_snapshot {
+            snapshot::read(folder, None, |batch| batch.iter().for_each(|(key, entry)| learn(key, *entry)))?;
         }
         recency::read(folder, learn)?;
         Ok(())

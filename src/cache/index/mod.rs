@@ -176,7 +176,11 @@ impl Index {
 
     /// The shard of a hash. The table takes the lowest and the highest bits.
     fn cell(&self, hash: u64) -> &ShardCell {
-        &self.shards[(hash >> 32) as usize % SHARDS]
+        &self.shards[Self::shard_of(hash)]
+    }
+
+    fn shard_of(hash: u64) -> usize {
+        (hash >> 32) as usize % SHARDS
     }
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -197,36 +201,59 @@ impl Index {
 
     /// If the key is there: its file, kept from eviction while the lease lives; it counts as used now. Blocks on the
     /// disk while the index is being loaded.
-    pub fn lease(self: &Arc<Self>, key: &str) -> Option<Lease> {
-        let known = self.lease_known(key);
+    ///
+    /// # Errors
+    ///
+    /// Whether it is there cannot be told: it cannot be looked at.
+    pub fn lease(self: &Arc<Self>, key: &str) -> io::Result<Option<Lease>> {
+        let known = self.lease_known(key, true);
         if known.is_some() || self.is_complete() {
-            return known;
+            return Ok(known);
         }
-        self.adopt(key, true);
-        self.lease_known(key)
+        self.adopt(key, true)?;
+        Ok(self.lease_known(key, true))
     }
 
-    fn lease_known(self: &Arc<Self>, key: &str) -> Option<Lease> {
+    /// As [`Index::lease`], of what is known, and without waiting; `used`: it counts as used now.
+    fn lease_known(self: &Arc<Self>, key: &str, used: bool) -> Option<Lease> {
         let hash = self.hash(key);
         let mut state = self.cell(hash).lock();
         let slot = state.shard.find(hash, key)?;
         if !state.busy.is_empty() && state.busy.contains(key) {
             return None;
         }
-        state.shard.lease(slot, self.now());
+        if used {
+            state.shard.lease(slot, self.now());
+        } else {
+            state.shard.pin(slot);
+        }
         let bytes = state.shard.entry(slot).bytes;
         Some(Lease::new(self.clone(), hash, slot, bytes))
     }
 
-    /// Whether the key is there.
-    pub(crate) fn contains(self: &Arc<Self>, key: &str) -> bool {
-        self.lease(key).is_some()
+    /// Whether the key is known to be there; it counts as used now. Never waits: while the index is being loaded, what it did not
+    /// come across yet is not known.
+    pub(crate) fn is_known(self: &Arc<Self>, key: &str) -> bool {
+        self.lease_known(key, true).is_some()
+    }
+
+    /// A lease that does not count as use, once all files are known. Many of them shuffle the order of use, until
+    /// [`Index::restore_order`].
+    pub(crate) fn watch(self: &Arc<Self>, key: &str) -> Option<Lease> {
+        self.lease_known(key, false)
+    }
+
+    /// Puts the entries into the order of their last use again.
+    pub(crate) fn restore_order(&self) {
+        self.shards.iter().for_each(|cell| cell.lock().shard.sort());
     }
 
     /// Notes that upstream has, or has no more, what is kept under this key. It is written down within a second or so.
     pub(crate) fn set_last_copy(&self, key: &str, last_copy: bool) {
-        if !self.is_complete() {
-            self.adopt(key, true);
+        if !self.is_complete()
+            && let Err(error) = self.adopt(key, true)
+        {
+            tracing::warn!(file = key, %error, "cannot look at a cached file");
         }
         let hash = self.hash(key);
         let mut state = self.cell(hash).lock();
@@ -314,6 +341,19 @@ impl ShardCell {
 /// Nothing panics while holding one of these locks.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether there is no such file.
+pub(super) fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// Of removing: what is gone already is removed.
+pub(super) fn gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(e) if is_gone(&e) => Ok(()),
+        removed => removed,
+    }
 }
 
 /// Microseconds since 1970.

@@ -26,6 +26,11 @@ impl Lease {
         self.bytes
     }
 
+    /// Whether this is the entry that stands in a slot now.
+    pub(super) fn is_of(&self, slot: SlotId) -> bool {
+        self.slot == slot
+    }
+
     /// Whether the key's files are still those that were leased.
     pub(crate) fn is_current(&self) -> bool {
         self.index.cell(self.hash).lock().shard.is_live(self.slot)

@@ -39,12 +39,15 @@ enum Evicted {
 }
 
 impl Index {
-    /// Holds to other bounds from now on. What is set aside already may stay above them until it is written or given back. Blocks on
-    /// the disk.
+    /// Holds to other bounds from now on; while the index is being loaded, from the end of that on: no eviction frees what was not come
+    /// across yet. What is set aside already may stay above them until it is written or given back. Blocks on the disk.
     pub(crate) fn resize(&self, bounds: Bounds) {
         self.ledger().resize(bounds.bytes_max);
         self.free.min.store(bounds.free_min, Ordering::Relaxed);
-        self.make_room(0, 0);
+        // Whoever ends the loading this moment finds the new bound, for that is set first.
+        if self.is_complete() {
+            self.make_room(0, 0);
+        }
     }
 
     /// Evicts until so much more would fit; whether it does. Others may take the room meanwhile. What can never fit

@@ -25,30 +25,31 @@ fn head(generation: u64) -> Vec<u8> {
     [&generation.to_le_bytes(), MAGIC].concat()
 }
 
-/// The generation of the snapshot, if there is one and it is whole. Gives its records to `each`, also when it turns out
-/// not to be whole.
-pub(super) fn read(folder: &Path, mut each: impl FnMut(&str, Entry)) -> io::Result<Option<u64>> {
+/// Reads the snapshot once: gives the records of each frame that is as it was written to `each`. Whether all of it is; false also
+/// where it is of another generation than `wanted`, or there is none: then nothing was given. Where it breaks off in the middle,
+/// what was given before was written, but is not all.
+pub(super) fn read(folder: &Path, wanted: Option<u64>, mut each: impl FnMut(&[(&str, Entry)])) -> io::Result<bool> {
     let mut frames = match Frames::open(&path(folder)) {
         Ok(frames) => frames,
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(e) => return Err(e),
     };
-    let Some(first) = frames.next()? else { return Ok(None) };
-    let Some((generation, MAGIC)) = first.split_first_chunk().map(|(word, magic)| (u64::from_le_bytes(*word), magic)) else {
-        return Ok(None);
-    };
+    let first = frames.next()?.and_then(|first| first.split_first_chunk());
+    let generation = first.filter(|(_, magic)| *magic == MAGIC).map(|(word, _)| u64::from_le_bytes(*word));
+    if generation.is_none() || wanted.is_some_and(|wanted| generation != Some(wanted)) {
+        return Ok(false);
+    }
     let mut count: u64 = 0;
     while let Some(payload) = frames.next()? {
         // No record is as short.
         if let Ok(number) = payload.try_into() {
-            return Ok((u64::from_le_bytes(number) == count).then_some(generation));
+            return Ok(u64::from_le_bytes(number) == count);
         }
-        for (key, entry) in records(payload) {
-            count += 1;
-            each(key, entry);
-        }
+        let batch: Vec<_> = records(payload).collect();
+        count += batch.len() as u64;
+        each(&batch);
     }
-    Ok(None)
+    Ok(false)
 }
 
 impl Index {

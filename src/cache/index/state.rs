@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::durable::{Disk, DurableError};
 
+use super::gone;
+
 /// The format that is written and read.
 const FORMAT: u32 = 1;
 const STATE: &str = "state";
@@ -44,7 +46,8 @@ impl State {
         for item in std::fs::read_dir(folder)? {
             let item = item?;
             if ![STATE, SNAPSHOT, RECENCY].iter().any(|name| item.file_name() == *name) && item.file_type()?.is_file() {
-                std::fs::remove_file(item.path())?;
+                // The process before this one may still be ending.
+                gone(std::fs::remove_file(item.path()))?;
             }
         }
         let text = match std::fs::read(folder.join(STATE)) {

@@ -153,6 +153,28 @@ fn a_damaged_snapshot_is_not_believed() {
 }
 
 #[test]
+fn what_a_snapshot_told_before_it_broke_off_is_looked_at() {
+    let mut world = World::new(100 * MIB);
+    // Long keys: the records fill several frames.
+    let key = |number: usize| format!("download/example.com/{}/m{number}/@v/v1.0.0.mod", "x".repeat(200));
+    (0..4000).for_each(|number| assert!(world.put(&key(number), 2)));
+    world.upkeep.close();
+    let snapshot = world.dir.path().join("index/snapshot");
+    let bytes = std::fs::read(&snapshot).unwrap();
+    std::fs::write(&snapshot, &bytes[..bytes.len() - 100_000]).unwrap();
+    let mut told = Vec::new();
+    let whole = snapshot::read(&world.dir.path().join("index"), None, |batch| told.extend(batch.iter().map(|(key, _)| (*key).to_owned())));
+    assert!(!whole.unwrap() && !told.is_empty() && told.len() < 4000);
+    std::fs::remove_file(world.file(&told[0])).unwrap();
+    std::fs::write(world.file(&told[1]), "longer").unwrap();
+    world.start();
+    let usage = world.index.usage();
+    assert_eq!((usage.entries, usage.bytes, usage.complete), (3999, 3999 * 2 + 4, true));
+    assert!(world.index.lease(&told[0]).unwrap().is_none());
+    assert_eq!(world.index.lease(&told[1]).unwrap().unwrap().bytes(), 6);
+}
+
+#[test]
 fn what_was_used_survives_a_kill_also_behind_a_torn_tail() {
     let mut world = World::new(MIB);
     (0..4).for_each(|number| assert!(world.put(&key(number), 100)));
@@ -209,8 +231,8 @@ fn while_nothing_is_known_all_that_may_be_there_counts_and_what_is_asked_for_is_
     let index = unloaded(&world);
     let usage = index.usage();
     assert!(!usage.complete && usage.bytes >= 9 * MIB && usage.bytes <= 10 * MIB, "{usage:?}");
-    assert!(index.lease(&key(100)).is_none());
-    assert_eq!(index.lease(&key(3)).unwrap().bytes(), MIB);
+    assert!(index.lease(&key(100)).unwrap().is_none());
+    assert_eq!(index.lease(&key(3)).unwrap().unwrap().bytes(), MIB);
     // Nothing new fits beside what may be there, but for what makes room: the one that was come across.
     let tmp = world.dir.path().join("tmp");
     assert!(put(&index, &tmp, &key(20), MIB as usize).is_some());
@@ -351,4 +373,58 @@ fn placing_that_fails_gives_back_what_was_set_aside() {
     // The old file stands there still.
     let usage = world.index.usage();
     assert_eq!((usage.entries, usage.bytes), (1, 100));
+}
+
+#[test]
+fn another_file_than_the_one_that_was_judged_is_not_set_aside() {
+    let world = World::new(MIB);
+    assert!(world.put(&key(0), 100));
+    let judged = world.index.lease(&key(0)).unwrap().unwrap();
+    assert!(world.put(&key(0), 100));
+    assert!(!world.index.set_aside(&key(0), &judged) && world.file(&key(0)).exists());
+    drop(judged);
+    let judged = world.index.watch(&key(0)).unwrap();
+    world.index.remove(&key(0)).unwrap();
+    assert!(!world.index.set_aside(&key(0), &judged));
+    drop(judged);
+    let usage = world.index.usage();
+    assert_eq!((usage.entries, usage.bytes, usage.corrupt), (0, 0, 0));
+}
+
+#[test]
+fn watching_is_no_use() {
+    let world = World::new(MIB);
+    (0..4).for_each(|number| assert!(world.put(&key(number), 100)));
+    for number in [2, 0, 1] {
+        drop(world.index.watch(&key(number)).unwrap());
+    }
+    world.index.restore_order();
+    assert_eq!(world.order(), [0, 1, 2, 3].map(key));
+}
+
+#[test]
+fn what_was_not_come_across_is_not_known_and_is_not_looked_for() {
+    let world = World::new(MIB);
+    assert!(world.put(&key(0), 100));
+    let index = unloaded(&world);
+    assert!(!index.is_known(&key(0)) && index.usage().entries == 0);
+    // Nor is waited for: its file is being changed this moment.
+    let held = index.hold(&key(0));
+    assert!(!index.is_known(&key(0)));
+    drop(held);
+    assert!(index.lease(&key(0)).unwrap().is_some() && index.is_known(&key(0)));
+}
+
+#[test]
+fn a_bound_that_is_lowered_while_nothing_is_known_evicts_at_the_end_and_not_everything() {
+    let world = World::new(10 * MIB);
+    (0..4).for_each(|number| assert!(world.put(&key(number), MIB as usize)));
+    let index = unloaded(&world);
+    assert!(index.lease(&key(3)).unwrap().is_some());
+    index.resize(Bounds { bytes_max: 2 * MIB, free_min: 0 });
+    assert_eq!(index.usage().evicted, 0);
+    index.load();
+    let usage = index.usage();
+    assert_eq!((usage.entries, usage.bytes, usage.evicted), (2, 2 * MIB, 2));
+    assert!(index.lease(&key(3)).unwrap().is_some());
 }

@@ -1,6 +1,9 @@
 //! A disk that fails, and files that are not what they should be.
 
+use std::path::PathBuf;
+
 use super::*;
+use crate::stop::Stop;
 
 #[tokio::test]
 async fn every_step_of_the_disk_may_fail_and_everything_is_served_all_the_same() {
@@ -94,6 +97,125 @@ async fn a_torn_or_corrupt_file_is_a_miss_is_set_aside_and_counted() {
     }
     assert_eq!(std::fs::read_dir(world.file("aside")).unwrap().count() as u64, corrupt);
     assert_eq!(world.cache.usage().bytes, world.disk_bytes());
+}
+
+/// A file or folder of the cache that cannot be opened, whoever asks: a link to itself stands there.
+pub(super) struct Unreadable {
+    at: PathBuf,
+    away: tempfile::TempDir,
+}
+
+impl Unreadable {
+    pub(super) fn make(world: &World, key: &str) -> Self {
+        let (at, away) = (world.file(key), tempfile::tempdir_in(world.dir.path()).unwrap());
+        std::fs::rename(&at, away.path().join("it")).unwrap();
+        std::os::unix::fs::symlink(&at, &at).unwrap();
+        Self { at, away }
+    }
+
+    pub(super) fn heal(self) {
+        std::fs::remove_file(&self.at).unwrap();
+        std::fs::rename(self.away.path().join("it"), &self.at).unwrap();
+    }
+}
+
+const KEYS: [&str; 7] = [
+    "queries/example.com/m/@v/list",
+    "queries/example.com/m/@latest",
+    "download/example.com/m/@v/v1.0.0.info",
+    "queries/example.com/m/@v/main.info",
+    "download/example.com/m/@v/v1.0.0.mod",
+    "download/example.com/m/@v/v1.0.0.zip",
+    "download/example.com/m/@v/v1.0.0.ziphash",
+];
+
+/// As many as [`KEYS`].
+fn asks_of_keys(world: &World) -> Vec<ModuleAsk> {
+    let mut asks = stock(&world.fake);
+    asks.push(zip("v1.0.0"));
+    asks
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_is_a_failure_and_no_absence_and_stays() {
+    let mut world = World::new().await;
+    let asks = asks_of_keys(&world);
+    for ask in &asks {
+        world.get(ask).await.unwrap();
+    }
+    let mut off = world.fake.config();
+    off.goproxy.clear();
+    world.restart(&off, ROOMY);
+    for (ask, key) in asks.iter().zip(KEYS) {
+        let unreadable = Unreadable::make(&world, key);
+        assert!(matches!(world.ask(ask).await, Err(CacheError::Storage(_))), "{key}");
+        unreadable.heal();
+        assert_eq!(world.get(ask).await.unwrap().0, CacheStatus::Hit, "{key}");
+    }
+    // One that opens and cannot be read.
+    let hash = world.file(KEYS[6]);
+    let text = std::fs::read(&hash).unwrap();
+    std::fs::remove_file(&hash).unwrap();
+    std::fs::create_dir(&hash).unwrap();
+    assert!(matches!(world.ask(&zip("v1.0.0")).await, Err(CacheError::Storage(_))));
+    std::fs::remove_dir(&hash).unwrap();
+    std::fs::write(&hash, text).unwrap();
+    assert_eq!(world.get(&zip("v1.0.0")).await.unwrap().0, CacheStatus::Hit);
+    assert_eq!((world.cache.usage().corrupt, world.file("aside").exists()), (0, false));
+}
+
+#[tokio::test]
+async fn verify_leaves_what_cannot_be_read_where_it_is_and_says_so() {
+    let world = World::new().await;
+    for ask in stock(&world.fake) {
+        world.get(&ask).await.unwrap();
+    }
+    for key in KEYS {
+        let unreadable = Unreadable::make(&world, key);
+        let found = world.cache.verify(&Stop::default());
+        unreadable.heal();
+        let file = key.replace(".ziphash", ".zip");
+        assert!(matches!(&found.findings[..], [one] if one.file == file && one.text.starts_with("cannot be read: ")), "{found:?}");
+        assert_eq!(found.good, 5);
+    }
+    assert_eq!((world.cache.verify(&Stop::default()).good, world.cache.usage().corrupt, world.file("aside").exists()), (6, 0, false));
+}
+
+#[tokio::test]
+async fn what_is_set_aside_is_counted_also_where_that_cannot_be_made_durable() {
+    let world = World::new().await;
+    let asks = stock(&world.fake);
+    for (ask, key) in [(&asks[4], KEYS[4]), (&asks[5], KEYS[5])] {
+        world.get(ask).await.unwrap();
+        std::fs::write(world.file(key), "").unwrap();
+        world.fail(Step::SyncDir, "/aside");
+        assert_eq!(world.get(ask).await.unwrap().0, CacheStatus::Miss);
+        world.heal();
+    }
+    // Long ones: what is not counted would show.
+    world.get(&asks[5]).await.unwrap();
+    let mut bytes = std::fs::read(world.file(KEYS[5])).unwrap();
+    bytes.pop();
+    std::fs::write(world.file(KEYS[5]), bytes).unwrap();
+    world.fail(Step::SyncDir, "/aside");
+    assert_eq!(world.get(&asks[5]).await.unwrap().0, CacheStatus::Miss);
+    assert_eq!(files(&world.file("aside")).len(), 3);
+    assert_eq!(world.cache.usage().bytes, world.disk_bytes());
+}
+
+#[tokio::test]
+async fn what_a_look_up_sets_aside_is_recorded_once() {
+    let world = World::new().await;
+    let ask = ModuleAsk::Mod(version("v1.0.0"));
+    stock(&world.fake);
+    world.get(&ask).await.unwrap();
+    std::fs::write(world.file(KEYS[4]), "").unwrap();
+    for status in [CacheStatus::Miss, CacheStatus::Hit] {
+        assert_eq!(world.get(&ask).await.unwrap().0, status);
+    }
+    world.audit.close();
+    let lines = world.audit.page(time::OffsetDateTime::UNIX_EPOCH, None, 10).unwrap().lines;
+    assert!(matches!(&lines[..], [one] if one.contains("integrity") && one.contains(KEYS[4])), "{lines:?}");
 }
 
 #[tokio::test]

@@ -53,12 +53,13 @@ async fn the_last_list_is_united_with_the_versions_that_are_cached() {
     fetch(&world, &["v1.1.0.zip", "v1.0.0.zip"]).await;
     world.fake.die();
     let union = "v1.0.0\nv1.1.0\nv1.2.0 2024-01-02T03:04:05Z\n";
-    // Fresh, it is what upstream said; stale, too, until the outage is noticed.
+    // Fresh, it is what upstream said; stale, too, until upstream is known to be away.
     assert_eq!(world.get(&list()).await.unwrap().0, CacheStatus::Hit);
     world.pass(FRESH);
-    let before = world.attempts();
     assert_eq!(world.get(&list()).await.unwrap().0, CacheStatus::Stale);
-    until(|| world.attempts() > before && world.cache.inner.stock.queue.under_way() == 0).await;
+    for _ in 0..10 {
+        world.ask(&zip("v1.9.9")).await.unwrap_err();
+    }
     assert_eq!(offline(&world, &list()).await, union);
     world.pass(STALE);
     assert_eq!(offline(&world, &list()).await, union);
@@ -114,6 +115,7 @@ async fn what_upstream_said_last_stands_before_what_can_be_guessed() {
     fetch(&world, &["v1.1.0.zip"]).await;
     world.fake.die();
     world.pass(STALE);
+    // It may be retracted, which nobody can tell who asks for `@latest`.
     assert_eq!(world.get(&ModuleAsk::Latest).await.unwrap(), (CacheStatus::Stale, br#"{"Version":"v1.0.0"}"#.to_vec()));
     assert_eq!(world.absence(&missing).await.status, CacheStatus::Stale);
 }
@@ -147,6 +149,33 @@ async fn a_module_of_which_nothing_is_cached_is_a_failure_and_no_absence() {
             assert!(matches!(asked, Err(CacheError::Upstream(_))), "{path} {ask:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn one_module_that_fails_is_no_outage_for_the_lists_of_others() {
+    let world = World::new().await;
+    world.fake.set(&target("@v/list"), Act::ok("text/plain", "v1.0.0\n"));
+    world.get(&list()).await.unwrap();
+    fetch(&world, &["v1.1.0.zip"]).await;
+    world.pass(FRESH);
+    world.fake.set("/example.com/n/@v/list", Act::status(500, "text/plain", ""));
+    let failed = world.cache.resolve(&"example.com/n".parse().unwrap(), &list(), TEST).await;
+    assert!(matches!(failed, Err(CacheError::Upstream(_))));
+    assert_eq!(world.get(&list()).await.unwrap(), (CacheStatus::Stale, b"v1.0.0\n".to_vec()));
+}
+
+#[tokio::test]
+async fn what_is_held_and_cannot_be_read_is_no_absence() {
+    let mut world = after(&["v1.0.0.zip"]).await;
+    let mut off = world.fake.config();
+    off.goproxy.clear();
+    world.restart(&off, ROOMY);
+    let folder = faults::Unreadable::make(&world, "download/example.com/m/@v");
+    for ask in [list(), ModuleAsk::Latest, ModuleAsk::Query("0123456".into()), ModuleAsk::Info(version("v1.0.0"))] {
+        assert!(matches!(world.ask(&ask).await, Err(CacheError::Storage(_))), "{ask:?}");
+    }
+    folder.heal();
+    assert_eq!(offline(&world, &list()).await, "v1.0.0\n");
 }
 
 #[tokio::test]
