@@ -125,10 +125,11 @@ impl Snapshot {
             // One lost blob must not keep the others from being saved.
             let wrong = match file {
                 Ok((len, file)) if len == id.len => {
-                    let mut file = Hashed { inner: file, sha256: Sha256::new() };
+                    let mut sha256 = Sha256::new();
+                    let mut file = Counted { inner: file, print: &mut sha256, bytes: 0 };
                     bytes += tape.file(&format!("blobs/{}", hex(&id.sha256)), len, &mut file)?;
                     count += 1;
-                    (<[u8; 32]>::from(file.sha256.finalize()) != id.sha256).then(|| "has other content than was published".to_owned())
+                    (<[u8; 32]>::from(sha256.finalize()) != id.sha256).then(|| "has other content than was published".to_owned())
                 }
                 Ok((len, _)) => Some(format!("has {len} bytes, not {}: left out", id.len)),
                 Err(error) => Some(format!("{error}: left out")),
@@ -187,10 +188,10 @@ fn begin(print: &mut Sha256, name: &str, len: u64) {
 }
 
 /// What is read goes into a hash.
-struct Counted<'a, R> {
-    inner: R,
-    print: &'a mut Sha256,
-    bytes: u64,
+pub(super) struct Counted<'a, R> {
+    pub(super) inner: R,
+    pub(super) print: &'a mut Sha256,
+    pub(super) bytes: u64,
 }
 
 impl<R: Read> Read for Counted<'_, R> {
@@ -198,19 +199,6 @@ impl<R: Read> Read for Counted<'_, R> {
         let n = self.inner.read(into)?;
         self.print.update(&into[..n]);
         self.bytes += n as u64;
-        Ok(n)
-    }
-}
-
-struct Hashed<R> {
-    inner: R,
-    sha256: Sha256,
-}
-
-impl<R: Read> Read for Hashed<R> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let n = self.inner.read(into)?;
-        self.sha256.update(&into[..n]);
         Ok(n)
     }
 }

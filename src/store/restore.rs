@@ -5,18 +5,15 @@
 //! them: a start and a restore both refuse the directory, naming it; it holds nothing but what the archive holds.*
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use super::backup::{self, BackupError, Foot, Head};
+use super::backup::{self, BackupError, Counted, Foot, Head};
 use super::data_dir::{DataDir, Empty, FORMAT, OpenError, STAGED_RESTORE};
 use super::hex::hex;
-
-/// Bytes copied at once.
-const CHUNK_BYTES: usize = 128 << 10;
 
 /// What was restored.
 #[derive(Debug)]
@@ -112,15 +109,9 @@ fn copy(content: &mut dyn Read, to: &Path) -> io::Result<String> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
-    let (mut sha256, mut chunk) = (Sha256::new(), vec![0; CHUNK_BYTES]);
-    loop {
-        let n = content.read(&mut chunk)?;
-        if n == 0 {
-            return Ok(hex(&sha256.finalize()));
-        }
-        sha256.update(&chunk[..n]);
-        file.write_all(&chunk[..n])?;
-    }
+    let mut sha256 = Sha256::new();
+    io::copy(&mut Counted { inner: content, print: &mut sha256, bytes: 0 }, &mut file)?;
+    Ok(hex(&sha256.finalize()))
 }
 
 /// Gives what was unpacked its place.
