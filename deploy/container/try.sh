@@ -10,11 +10,14 @@ trap 'status=$?; [ -z "${pid:-}" ] || kill "$pid" 2>/dev/null || true; rm -rf "$
 
 "$here/layout.sh" "$work/root"
 if ldd "$work/root/modgate" 2>/dev/null | grep -q '=>'; then echo "the binary is not static" >&2; exit 1; fi
-mkdir "$work/data"
+mkdir "$work/data" "$work/root/dev"
 chown 65532:65532 "$work/data"
 
-# Mounts of its own, so that nothing outside sees them. $0 is the folder, the rest what the binary is given.
+# Mounts of its own, so that nothing outside sees them: the image, its volume, and the /dev that every engine gives a container.
+# $0 is the folder, the rest what the binary is given.
 inside='mount --rbind "$0/root" "$0/root" && mount -o remount,ro,bind "$0/root" && mount --bind "$0/data" "$0/root/data" &&
+    mount -t tmpfs -o mode=0755,size=64k tmpfs "$0/root/dev" && mknod -m 0666 "$0/root/dev/null" c 1 3 &&
+    mknod -m 0666 "$0/root/dev/random" c 1 8 && mknod -m 0666 "$0/root/dev/urandom" c 1 9 &&
     exec env -i MODGATE_DATA_DIR=/data MODGATE_SERVER__LISTEN=0.0.0.0:18080 MODGATE_SERVER__ALLOW_PLAIN=true \
         MODGATE_SERVER__PUBLIC_URL=http://127.0.0.1:18080 MODGATE_UPSTREAM__GOPROXY=off \
         "$(command -v chroot)" --userspec=65532:65532 "$0/root" /modgate "$@"'

@@ -100,6 +100,9 @@ pub enum OpenError {
         #[source]
         source: io::Error,
     },
+    /// There is no randomness to be had from the system.
+    #[error("the system gives no random bytes: {0}; a root of its own needs /dev/random and /dev/urandom")]
+    NoRandomness(#[from] getrandom::Error),
     /// A newer program wrote it.
     #[error("data directory {} has format {found}, and this modgate ({}) knows none above {FORMAT}: start {} or newer", dir.display(), env!("CARGO_PKG_VERSION"), needs.as_deref().map_or_else(|| "a newer one".to_owned(), |needs| format!("modgate {needs}")))]
     NewerFormat {
@@ -384,7 +387,7 @@ fn node(root: &Path, disk: &Disk) -> Result<String, OpenError> {
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             let mut random = [0; 4];
-            getrandom::fill(&mut random).map_err(|e| OpenError::NotReadable { path: path.clone(), source: io::Error::other(e) })?;
+            getrandom::fill(&mut random)?;
             let name = hex(&random);
             disk.write(&root.join(TMP), &path, format!("{name}\n").as_bytes()).map_err(|source| failed(root, source))?;
             Ok(name)
