@@ -152,7 +152,7 @@ async fn predecessor(config: &config::Config) {
 
 /// What an operator should know before the first request.
 async fn warn_of(operations: &Operations) {
-    match operations.findings().await {
+    match operations.findings(None).await {
         Ok(findings) => findings.iter().for_each(|finding| tracing::warn!("{finding}")),
         Err(error) => tracing::error!("what is hosted cannot be looked over: {error}"),
     }

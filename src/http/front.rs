@@ -20,6 +20,7 @@ use super::response::{self, Note};
 use super::{BodyError, Head, ListenerKind, Reply, RequestBody, Service, Summary};
 use crate::access::Principal;
 use crate::admin::{BACKUP, OPERATOR, OperationError, Operations};
+use crate::config::FILE_BYTES_MAX;
 use crate::gateway::{Caller, Gateway, How, Refusal};
 use crate::hosted::{Upload, UploadError};
 use crate::module::OwnerName;
@@ -29,8 +30,8 @@ use crate::observe::metrics::OwnerClass;
 use crate::observe::spawn_blocking;
 use crate::protocol::{self, Base, ModuleAsk, PackageAsk, PackageQuery, Reject, Request, SumdbWhat};
 
-/// Longest JSON of an operator's command, bytes.
-const COMMAND_MAX: usize = 64 << 10;
+/// Longest JSON of an operator's command, bytes: `findings` brings a settings file, which JSON may make twice as long.
+const COMMAND_MAX: usize = 2 * FILE_BYTES_MAX as usize + (64 << 10);
 
 /// How long, at the end, what operators began has to be done with and recorded.
 const BEGUN_TIME: Duration = Duration::from_secs(1);
