@@ -16,6 +16,7 @@ use super::connection::{self, Connection};
 use super::{FAILED, Global, out};
 use crate::admin::Listening;
 use crate::config::{Config, ConfigError, Environment, Written};
+use crate::observe::chain;
 
 /// Prints a line a finding; fails if there was any.
 pub fn run(global: &Global) -> anyhow::Result<ExitCode> {
@@ -56,7 +57,7 @@ async fn findings_of(global: &Global, config: &Config) -> Vec<String> {
             running = listening(&connection).await;
             hosted(global, &connection).await
         };
-        findings.extend(looked.await.unwrap_or_else(|error| vec![format!("data_dir: {error:#}")]));
+        findings.extend(looked.await.unwrap_or_else(|error| vec![format!("data_dir: {}", chain(error.as_ref()))]));
     }
     findings.extend(listeners::findings(&config.server, running.as_ref()));
     findings

@@ -16,6 +16,7 @@ use crate::cli::certificates;
 use crate::config::{self, Config, Tls};
 use crate::http::keeper::Prepared;
 use crate::http::local_ca;
+use crate::observe::chain;
 use crate::upstream;
 
 /// A certificate with less left than this is near its end. A running server renews its own 30 days before, so one
@@ -31,7 +32,7 @@ pub(super) fn findings(config: &Config) -> Vec<String> {
                 findings.extend(certificate(&cert.value, SystemTime::now()));
                 findings.extend(other_name(&cert.value, &config.server));
             }
-            Err(error) => findings.push(format!("{:#}", certificates::named(error, cert, key))),
+            Err(error) => findings.push(chain(certificates::named(error, cert, key).as_ref())),
         },
         Some(Tls::Local) => findings.extend(folder(&local_ca::folder(&config.data_dir), SystemTime::now())),
         None => {}
@@ -160,7 +161,7 @@ mod tests {
         }
         for (settings, host) in [
             ("tls_listen = [\"0.0.0.0:8443\"]\npublic_url = \"https://other.example.com\"", "other.example.com"),
-            ("tls_listen = [\"0.0.0.0:8443\"]", "0.0.0.0"),
+            ("tls_listen = [\"127.0.0.2:8443\"]", "127.0.0.2"),
         ] {
             let told = told(settings);
             assert!(matches!(&told[..], [told] if told.contains(&format!("cert.pem is not for {host}, and"))), "{told:?}");

@@ -64,7 +64,9 @@ mod tests {
     use crate::config::Config;
 
     fn server(listen: &str) -> Server {
-        Config::from_toml(&format!("[server]\nlisten = [{listen}]\n")).unwrap().server
+        Config::from_toml(&format!("[server]\nallow_plain = true\npublic_url = \"http://go.example.com\"\nlisten = [{listen}]\n"))
+            .unwrap()
+            .server
     }
 
     #[test]
