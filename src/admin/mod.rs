@@ -147,10 +147,7 @@ impl Operations {
                 let tokens = self.stores.records.tokens().await?;
                 told(tokens.iter().map(|token| TokenLine::of(token)).collect::<Vec<_>>())
             }
-            "token-revoke" => {
-                self.token_revoke(asked(args)?, actor).await?;
-                told(())
-            }
+            "token-revoke" => told(self.token_revoke(asked(args)?, actor).await?),
             "purge" => told(self.purge(asked(args)?, actor).await?),
             "gc" => told(self.gc(asked(args)?, actor).await?),
             "audit" => told(self.audit_page(asked(args)?).await?),

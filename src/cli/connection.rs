@@ -11,10 +11,11 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::{Global, UsageError};
+use super::{Global, UsageError, out};
 use crate::admin::{Foundation, OPERATOR, OperationError, Operations, SOCKET_FILE};
 use crate::config::{self, Environment};
 use crate::observe::audit::Actor;
+use crate::observe::chain;
 
 /// Longest answer that is read, bytes: a page of the ledger is far below.
 const ANSWER_MAX: u64 = 64 << 20;
@@ -159,16 +160,11 @@ pub(super) async fn in_spite_of(global: &Global, error: anyhow::Error) -> anyhow
     if !answers(&socket).await {
         return Err(error);
     }
-    for problem in format!("{error:#}").lines() {
-        warn(problem);
+    for problem in chain(error.as_ref()).lines() {
+        out::tell(&format!("warning: {problem}"));
     }
-    warn(&format!("these settings are wrong; the gateway that runs in {} is asked, which has others", data_dir.display()));
+    out::tell(&format!("warning: these settings are wrong; the gateway that runs in {} is asked, which has others", data_dir.display()));
     Ok(socket)
-}
-
-fn warn(text: &str) {
-    // There is nobody left to tell if this fails.
-    let _ = writeln!(io::stderr(), "warning: {text}");
 }
 
 /// Whether a server listens at this socket.

@@ -28,7 +28,8 @@ pub async fn run(server: &Connection, options: &Options) -> anyhow::Result<ExitC
     if options.json {
         out::print_json(&verified)?;
     } else {
-        let mut text: String = verified.findings.iter().map(|line| format!("{}\t{}\t{}\n", line.kind, line.path, line.text)).collect();
+        let mut text = out::heading(verified.findings.is_empty(), &["KIND", "PATH", "WHAT"]);
+        text.extend(verified.findings.iter().map(|line| format!("{}\t{}\t{}\n", line.kind, line.path, line.text)));
         text += &conclusion(&verified);
         out::print(&text)?;
     }
