@@ -102,6 +102,10 @@ async fn serve(flags: Flags, loaded: Loaded, logging: Logging, inherited: Inheri
         data_dir = %config.data_dir.display(),
         http = reached.http,
         https = reached.https,
+        listen = listed(addresses.plain.iter().map(ToString::to_string).chain(config.server.listen_unix.iter().map(unix))),
+        tls_listen = listed(addresses.tls.iter().map(ToString::to_string)),
+        admin_listen = listed(addresses.admin.iter().map(ToString::to_string)),
+        admin_socket = unix(&config.data_dir.join(SOCKET_FILE)),
         "serving"
     );
     let (stop, stopping) = watch::channel(false);
@@ -133,6 +137,17 @@ async fn serve(flags: Flags, loaded: Loaded, logging: Logging, inherited: Inheri
         Drained::Cut => tracing::warn!("requests were cut: they had not ended in time"),
     }
     Ok(())
+}
+
+/// Listeners for the log; `None` if there are none.
+fn listed(listeners: impl Iterator<Item = String>) -> Option<String> {
+    let listed = listeners.collect::<Vec<_>>().join(", ");
+    (!listed.is_empty()).then_some(listed)
+}
+
+/// A Unix socket as the settings write it.
+fn unix(path: impl AsRef<Path>) -> String {
+    format!("unix:{}", path.as_ref().display())
 }
 
 /// Waits while the process before us, whose sockets were passed on to us, still works in the data directory. Gives up when it should

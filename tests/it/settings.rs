@@ -97,3 +97,27 @@ fn verify_says_ok_only_where_nothing_was_found() {
     let last = verify.stdout.lines().last().expect("a line");
     assert_eq!((verify.code, last), (Some(1), "2 findings: 1 hosted, 0 cached"), "{verify}");
 }
+
+#[test]
+fn the_line_that_says_serving_names_every_listener() {
+    let upstream = Upstream::start();
+    let gateway = Gateway::builder().upstream(&upstream).config(SETTINGS).prepare();
+    let socket = gateway.data_dir().with_extension("sock");
+    let (plain, second) = (gateway.address().to_string(), Port::reserve());
+    let listen = format!("\"{}\", \"unix:{}\", \"{plain}\"", second.address(), socket.display());
+    gateway.configure(&gateway.settings().replace(&format!("\"{plain}\""), &listen));
+    let mut gateway = gateway;
+    gateway.start();
+    let log = gateway.log_with(&["\"serving\""]);
+    let line = log.lines().find(|line| line.contains("\"serving\"")).expect("the line");
+    let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
+    let admin_socket = format!("unix:{}", gateway.data_dir().join("admin.sock").display());
+    for (field, value) in [
+        ("listen", format!("{}, {plain}, unix:{}", second.address(), socket.display())),
+        ("tls_listen", gateway.https_address().to_string()),
+        ("admin_listen", gateway.admin_address().to_string()),
+        ("admin_socket", admin_socket),
+    ] {
+        assert_eq!(line[field].as_str(), Some(value.as_str()), "{field}: {line}");
+    }
+}
