@@ -102,7 +102,7 @@ async fn serve(flags: Flags, loaded: Loaded, logging: Logging, inherited: Inheri
         data_dir = %config.data_dir.display(),
         http = reached.http,
         https = reached.https,
-        listen = listed(addresses.plain.iter().map(ToString::to_string).chain(config.server.listen_unix.iter().map(unix))),
+        listen = listed(addresses.plain.iter().map(ToString::to_string).chain(config.server.listen_unix.iter().map(|path| unix(path)))),
         tls_listen = listed(addresses.tls.iter().map(ToString::to_string)),
         admin_listen = listed(addresses.admin.iter().map(ToString::to_string)),
         admin_socket = unix(&config.data_dir.join(SOCKET_FILE)),
@@ -146,8 +146,8 @@ fn listed(listeners: impl Iterator<Item = String>) -> Option<String> {
 }
 
 /// A Unix socket as the settings write it.
-fn unix(path: impl AsRef<Path>) -> String {
-    format!("unix:{}", path.as_ref().display())
+fn unix(path: &Path) -> String {
+    format!("unix:{}", path.display())
 }
 
 /// Waits while the process before us, whose sockets were passed on to us, still works in the data directory. Gives up when it should
