@@ -4,6 +4,7 @@
 //! hosted but not visible takes the very same way as one that is not there.
 
 mod packages;
+mod rejection;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,8 +13,8 @@ use std::time::Duration;
 use crate::access::{Access, AuthError, BaseAccess, Principal};
 use crate::cache::{Absence, Asker, Body, Cache, CacheError, CacheStatus, Cached, Resolved};
 use crate::config::{Config, Miss};
-use crate::egress::{Denied, Policy, Verdict, miss_text};
-use crate::hosted::{Hosted, PublishRefusal, Publisher, Read, Upload, UploadError, View};
+use crate::egress::{Denied, Policy, Verdict, miss_text, no_sumdb};
+use crate::hosted::{Hosted, Outside, PublishRefusal, Publisher, Read, Upload, UploadError, View};
 use crate::module::{ModulePath, OwnerName, Version};
 use crate::observe::audit::{Actor, Audit};
 use crate::observe::chain;
@@ -21,6 +22,8 @@ use crate::observe::metrics::OwnerClass;
 use crate::protocol::{Base, ModuleAsk, SumdbAsk, SumdbWhat};
 use crate::store::{Delete, StoreError, Stores};
 use crate::sumdb::proxy::{Proxy, ProxyError};
+
+pub use rejection::Rejection;
 
 /// A good answer.
 #[derive(Debug)]
@@ -90,7 +93,7 @@ pub enum Refusal {
         miss: Miss,
     },
     /// A private name at a public checksum database: the client must be mended.
-    #[error("{} is private: no public checksum database may be asked. go env -w GONOSUMDB=PATTERNS, with your private hosts", .0.path)]
+    #[error("{} is private: no public checksum database may be asked. {}, with your private hosts", .0.path, no_sumdb("PATTERNS"))]
     PrivateLookUp(Box<Verdict>),
     /// Absent, says upstream: its own words go on as they are.
     #[error("{}", .0.text)]
@@ -248,15 +251,20 @@ impl Gateway {
     }
 
     /// Who asks. `authorization` is the header as it was sent, `from` the client's address, `read` whether it is a read that is asked.
-    pub async fn authenticate(&self, authorization: Option<&str>, from: Option<IpAddr>, read: bool) -> Result<Principal, Refusal> {
-        match self.access.authenticate(authorization, from).await {
-            Ok(who) => Ok(who),
-            Err(AuthError::BadCredentials) => Err(Refusal::WrongCredentials),
-            Err(AuthError::Limited(wait)) if read => Err(Refusal::ReadLimited(wait)),
-            Err(AuthError::Limited(wait)) => Err(Refusal::LogInsLimited(wait)),
-            Err(AuthError::Busy(wait)) => Err(Refusal::LogInsBusy(wait)),
-            Err(AuthError::Store(error)) => Err(error.into()),
-        }
+    pub async fn authenticate(&self, authorization: Option<&str>, from: Option<IpAddr>, read: bool) -> Result<Principal, Rejection> {
+        let error = match self.access.authenticate(authorization, from).await {
+            Ok(who) => return Ok(who),
+            Err(error) => error,
+        };
+        let refusal = match error {
+            AuthError::BadCredentials => Refusal::WrongCredentials,
+            AuthError::Limited(wait) if read => Refusal::ReadLimited(wait),
+            AuthError::Limited(wait) => Refusal::LogInsLimited(wait),
+            AuthError::Busy(wait) => Refusal::LogInsBusy(wait),
+            AuthError::Store(error) => error.into(),
+        };
+        let named = authorization.and_then(|header| self.access.named_user(header));
+        Err(Rejection { named, ..refusal.into() })
     }
 
     /// What kind of owner this is, for the metrics.
@@ -328,19 +336,23 @@ impl Gateway {
     }
 
     /// Publishes to an owner. The rights are judged before the first byte of the body is asked for.
-    /// Returns the text of the 201.
+    /// Returns the text of the 201; with a refusal comes what the audit trail should tell of it.
     pub async fn publish(
         &self,
         owner: Option<&OwnerName>,
         caller: &Caller,
         content_type: Option<&str>,
         body: &mut dyn Upload,
-    ) -> Result<String, Refusal> {
+    ) -> Result<String, Rejection> {
         let Caller { who, actor } = caller;
+        if let Some(owner) = owner.filter(|owner| who.is_admin() && self.access.owner_visibility(owner).is_none()) {
+            // Others are not told which owners there are.
+            return Err(PublishRefusal::from(Outside::NoOwner(owner.clone())).into());
+        }
         // A name that no owner can have answers like one that no owner has.
         let may = owner.map_or_else(|| at_no_owner(who, BaseAccess::Forbidden), |owner| self.access.publish(who, owner));
         allow(may, "you may not publish here: it takes an owner of the settings, and its member or a token with the scope publish")?;
-        let Some(owner) = owner else { return Err(no_owner()) };
+        let Some(owner) = owner else { return Err(no_owner().into()) };
         let publisher = Publisher { actor: actor.clone(), may_read: self.access.may_read(who, owner) };
         let published = self.hosted.publish(owner, &publisher, content_type, body).await?;
         // Should the path be public again one day: what was said of it before was said of another module.
@@ -376,8 +388,8 @@ impl Gateway {
                 Denied::Private(verdict) => Refusal::PrivateLookUp(Box::new(Verdict::clone(verdict))),
                 Denied::Store(error) => Refusal::Storage(chain(error)),
             },
-            CacheError::Timeout(error) => Refusal::UpstreamSlow(chain(&*error)),
-            CacheError::Upstream(error) => Refusal::Upstream(chain(&*error)),
+            CacheError::Timeout(error) => Refusal::UpstreamSlow(error.told()),
+            CacheError::Upstream(error) => Refusal::Upstream(error.told()),
             CacheError::Busy(_) => Refusal::Busy(error.to_string()),
             CacheError::Off => Refusal::Absent("upstream is off here, and this is not in the cache".to_owned()),
             CacheError::Storage(cause) => Refusal::Storage(cause),

@@ -118,6 +118,15 @@ impl Access {
         Ok(record.filter(|record| !record.has_ended()).map(Principal::of_token))
     }
 
+    /// The user of the settings whose name stands in an `Authorization` header, whoever sent it. A name that is no user's may be a password
+    /// in the wrong place: it is not told.
+    pub fn named_user(&self, header: &str) -> Option<UserName> {
+        match Credentials::from_header(header) {
+            Ok(Credentials::Password { user, .. }) => user.parse().ok().filter(|name| self.users.contains_key(name)),
+            Ok(Credentials::Token(_)) | Err(Malformed) => None,
+        }
+    }
+
     /// A user of the settings, without a password: for an operator's "what would they see".
     pub fn user(&self, name: &UserName) -> Option<Principal> {
         self.users.get(name).map(|user| Principal::of_user(name.clone(), user.admin))

@@ -4,12 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{OperationError, Operations};
 use crate::egress::Explanation;
-use crate::module::{ModulePath, Version};
+use crate::module::{ModulePath, version};
 
 /// `explain`
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Explain {
-    /// `MODULE[@VERSION]`
+    /// `MODULE[@VERSION]`, or a repository's address
     pub module: String,
     /// Whose view to tell.
     pub user: Option<String>,
@@ -17,14 +17,7 @@ pub struct Explain {
 
 impl Operations {
     pub(super) async fn explain(&self, ask: Explain) -> Result<Explanation, OperationError> {
-        let (path, version) = match ask.module.split_once('@') {
-            Some((path, version)) => (path, Some(version)),
-            None => (ask.module.as_str(), None),
-        };
-        let path: ModulePath = path.parse().map_err(|e| OperationError::Bad(format!("{e}")))?;
-        if let Some(version) = version {
-            version.parse::<Version>().map_err(|e| OperationError::Bad(format!("{e}")))?;
-        }
+        let path = named(&ask.module)?;
         let verdict = self.policy.decide(&path).await?;
         let visible = match ask.user {
             None => None,
@@ -40,5 +33,88 @@ impl Operations {
             }
         };
         Ok(Explanation::new(&verdict, visible))
+    }
+}
+
+/// How the address of a repository may begin, where a browser or a clone is where it was copied from.
+const SCHEMES: [&str; 4] = ["https", "http", "ssh", "git"];
+
+/// The module that an operator names: its path, with or without a version or a branch, or the address of its repository.
+fn named(text: &str) -> Result<ModulePath, OperationError> {
+    let no_module = |why: String| {
+        OperationError::Bad(format!(
+            "{why}; name a module by its path, corp.example.com/lib, or with a version, corp.example.com/lib@v1.2.3"
+        ))
+    };
+    let text = text.trim();
+    if let Some(address) = repository(text) {
+        return address.parse().map_err(|e| no_module(format!("{text} is the address of no module: {e}")));
+    }
+    let (path, query) = match text.split_once('@') {
+        Some((path, query)) => (path, Some(query)),
+        None => (text, None),
+    };
+    if let Some(query) = query
+        && version::escape_query(query).is_err()
+    {
+        return Err(no_module(format!("{query:?} is neither a version nor a branch")));
+    }
+    path.parse().map_err(|e| no_module(format!("{e}")))
+}
+
+/// What the address of a repository names: `https://HOST/PATH`, `ssh://git@HOST/PATH.git`, `git@HOST:PATH.git`. `None` if it is none.
+fn repository(text: &str) -> Option<String> {
+    let rest = match text.split_once("://") {
+        Some((scheme, rest)) if SCHEMES.contains(&scheme) => {
+            let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+            format!("{}/{path}", authority.rsplit('@').next()?)
+        }
+        Some(_) => return None,
+        None => {
+            let (host, path) = text.split_once(':')?;
+            format!("{}/{}", host.split_once('@').filter(|(_, host)| !host.contains('/'))?.1, path)
+        }
+    };
+    let path = rest.split(['?', '#']).next()?.trim_end_matches('/');
+    let (path, query) = path.rsplit_once('@').unwrap_or((path, ""));
+    let is_version = !query.contains('/');
+    Some(if is_version { path.strip_suffix(".git").unwrap_or(path).to_owned() } else { format!("{path}@{query}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_is_named_in_all_the_ways_that_people_copy_it() {
+        for (text, path) in [
+            ("corp.example.com/lib", "corp.example.com/lib"),
+            (" corp.example.com/lib@v1.2.3\n", "corp.example.com/lib"),
+            ("corp.example.com/lib@main", "corp.example.com/lib"),
+            ("corp.example.com/lib@latest", "corp.example.com/lib"),
+            ("corp.example.com/lib.git", "corp.example.com/lib.git"),
+            ("https://corp.example.com/lib", "corp.example.com/lib"),
+            ("https://corp.example.com/lib/?tab=readme#x", "corp.example.com/lib"),
+            ("https://corp.example.com/lib.git", "corp.example.com/lib"),
+            ("https://alice@corp.example.com/lib@v1.0.0", "corp.example.com/lib"),
+            ("ssh://git@corp.example.com/team/lib.git", "corp.example.com/team/lib"),
+            ("git@corp.example.com:team/lib.git", "corp.example.com/team/lib"),
+            ("https://corp.example.com", "corp.example.com"),
+        ] {
+            assert_eq!(named(text).unwrap().as_str(), path, "{text}");
+        }
+        for text in [
+            "",
+            "not a path",
+            "corp.example.com/lib@",
+            "corp.example.com/lib/@v/v1.0.0.zip",
+            "https://go.example.com/corp.example.com/lib/@v/v1.0.0.zip",
+            "https://corp.example.com:8443/lib",
+            "ftp://corp.example.com/lib",
+            "git@corp.example.com",
+        ] {
+            let told = named(text).unwrap_err();
+            assert!(matches!(&told, OperationError::Bad(why) if why.contains("name a module by its path")), "{text}: {told}");
+        }
     }
 }

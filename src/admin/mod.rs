@@ -10,6 +10,7 @@ mod claims;
 mod explain;
 mod foundation;
 mod gc;
+mod listening;
 mod metrics;
 mod moving;
 mod names;
@@ -44,6 +45,7 @@ pub use claims::{ClaimLine, MakePublicAsk, ReleaseAsk, Released};
 pub use explain::Explain;
 pub use foundation::{Foundation, OpenError, SettingsError};
 pub use gc::{GcAsk, GcDone, GcLine};
+pub use listening::Listening;
 pub use moving::{MoveAsk, MoveDone};
 pub use refresh::{RefreshAsk, RefreshLine};
 pub use tokens::{TokenAsk, TokenLine, TokenMade, TokenRevoke};
@@ -145,17 +147,15 @@ impl Operations {
                 let tokens = self.stores.records.tokens().await?;
                 told(tokens.iter().map(|token| TokenLine::of(token)).collect::<Vec<_>>())
             }
-            "token-revoke" => {
-                self.token_revoke(asked(args)?, actor).await?;
-                told(())
-            }
+            "token-revoke" => told(self.token_revoke(asked(args)?, actor).await?),
             "purge" => told(self.purge(asked(args)?, actor).await?),
             "gc" => told(self.gc(asked(args)?, actor).await?),
             "audit" => told(self.audit_page(asked(args)?).await?),
             "refresh" => told(self.refresh(asked(args)?).await?),
             "verify" => told(self.verify(actor).await?),
             "rebuild" => told(self.stores.verify.rebuild().await?),
-            "findings" => told(self.findings().await?),
+            "findings" => told(self.findings(asked(args)?).await?),
+            "listening" => told(Listening::of(&self.config.server)),
             _ => Err(OperationError::Absent(format!("there is no command {command}"))),
         }
     }

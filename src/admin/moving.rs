@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{OperationError, Operations};
+use crate::config::Visibility;
 use crate::hosted::{NotForOwner, Rules};
-use crate::module::{ModulePath, OwnerName};
+use crate::module::{ModulePath, OwnerName, UserName};
 use crate::observe::audit::{Actor, Event};
 use crate::store::{MovePath, Moved};
 
@@ -50,7 +51,10 @@ impl Operations {
                     0 => "a tombstone".to_owned(),
                     versions => format!("{versions} versions, {} bytes", holding.bytes),
                 };
-                Ok(MoveDone { text: format!("{path} is owner {to}'s now, and was {from}'s: {what}") })
+                let (before, now) = (self.readers(&from), self.readers(&to));
+                let readers =
+                    if before == now { format!("read by {now}, as before") } else { format!("read by {now}, and was by {before}") };
+                Ok(MoveDone { text: format!("{path} is owner {to}'s now, and was {from}'s: {what}; {readers}") })
             }
             Moved::Absent => Err(OperationError::Absent(format!("{path} is neither hosted here nor a deleted module"))),
             Moved::Theirs => Err(OperationError::Refused(format!("{path} is owner {to}'s already"))),
@@ -60,6 +64,21 @@ impl Operations {
             ))),
             Moved::OverQuota(over) => {
                 Err(OperationError::Refused(format!("owner {to} has no room for {path}: {over} (owners.{to}.max_bytes)")))
+            }
+        }
+    }
+
+    /// Who may read what this owner has, beside admins and tokens for it.
+    fn readers(&self, owner: &OwnerName) -> String {
+        let Some(settings) = self.config.owners.get(owner) else { return format!("admins alone ({owner} is not in the settings)") };
+        match settings.visibility {
+            Visibility::Public if self.config.access.anonymous_read => "everyone (public)".to_owned(),
+            Visibility::Public => "everyone who signs in (public)".to_owned(),
+            Visibility::Internal => "every user (internal)".to_owned(),
+            Visibility::Private if settings.members.is_empty() => "no user but admins (private)".to_owned(),
+            Visibility::Private => {
+                let members: Vec<&str> = settings.members.iter().map(UserName::as_str).collect();
+                format!("{} (private)", members.join(", "))
             }
         }
     }

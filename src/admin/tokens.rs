@@ -61,7 +61,7 @@ pub struct TokenLine {
 /// `token-revoke`
 #[derive(Debug, Serialize, Deserialize)]
 pub struct TokenRevoke {
-    /// Its id.
+    /// Its id, or what several may be called.
     pub id: String,
 }
 
@@ -98,13 +98,22 @@ impl Operations {
         Ok(TokenMade { id: line.id, name: line.name, token, scopes: line.scopes, owners: line.owners, expires: line.expires })
     }
 
-    pub(super) async fn token_revoke(&self, ask: TokenRevoke, actor: &Actor) -> Result<(), OperationError> {
-        let TokenRevoke { id } = ask;
-        if !self.stores.records.token_revoke(&id).await? {
-            return Err(OperationError::Absent(format!("there is no token {id}; `modgate token list` shows them")));
+    /// Revokes the token with this id, else all of this name; those that it revoked.
+    pub(super) async fn token_revoke(&self, ask: TokenRevoke, actor: &Actor) -> Result<Vec<TokenLine>, OperationError> {
+        let tokens = self.stores.records.tokens().await?;
+        let by_id = tokens.iter().filter(|token| token.id == ask.id).collect::<Vec<_>>();
+        let meant = if by_id.is_empty() { tokens.iter().filter(|token| token.name == ask.id).collect() } else { by_id };
+        let mut revoked = Vec::new();
+        for token in meant {
+            if self.stores.records.token_revoke(&token.id).await? {
+                self.audit.record_durably(actor, &[Event::TokenRevoked { id: token.id.clone() }]).await;
+                revoked.push(TokenLine::of(token));
+            }
         }
-        self.audit.record_durably(actor, &[Event::TokenRevoked { id }]).await;
-        Ok(())
+        match revoked.is_empty() {
+            true => Err(OperationError::Absent(format!("no token has the id or the name {}; `modgate token list` shows them", ask.id))),
+            false => Ok(revoked),
+        }
     }
 }
 

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{OperationError, Operations};
 use crate::cache::DAMAGED;
+use crate::config::{Config, Written};
+use crate::egress::Policy;
 use crate::observe::audit::{Actor, Event};
 use crate::store::StoreError;
 
@@ -76,28 +78,35 @@ impl Operations {
         Ok(verified)
     }
 
-    /// What `check` warns of beyond the settings.
-    pub async fn findings(&self) -> Result<Vec<String>, OperationError> {
+    /// What an operator should mend beyond what the settings tell by themselves. `written`: other settings to judge by, which may be
+    /// about to come in force; those in force if none.
+    pub async fn findings(&self, written: Option<Written>) -> Result<Vec<String>, OperationError> {
+        let Some(written) = written else { return self.findings_under(&self.config, &self.policy).await };
+        let config = written.judge().map_err(|error| OperationError::Bad(error.to_string()))?;
+        self.findings_under(&config, &Policy::new(&config, self.stores.records.clone())).await
+    }
+
+    async fn findings_under(&self, config: &Config, policy: &Policy) -> Result<Vec<String>, OperationError> {
         let mut findings = Vec::new();
-        for (path, owner) in self.policy.private_only_while_hosted().await? {
+        for (path, owner) in policy.private_only_while_hosted().await? {
             findings.push(format!("{path} of owner {owner}, which is not public, is kept private by nothing but being hosted: add a pattern to private.patterns"));
         }
-        for opening in self.policy.openings().await? {
+        for opening in policy.openings().await? {
             findings.push(format!("{} may leave (rule: {}) though it is {}", opening.path, opening.rule, opening.opened.relation()));
         }
         findings.extend(self.upstream.clock_finding());
         let index = self.stores.records.hosted_index().await?;
         for host in index.made_public.keys() {
             let path = host.parse().map_err(|_| StoreError::Corrupt(format!("{host} is no host")))?;
-            if let Some(verdict) = self.policy.keeps_private(&path).await? {
+            if let Some(verdict) = policy.keeps_private(&path).await? {
                 findings.push(format!("{host} was made public, but stays private: rule {}, {}", verdict.rule, verdict.where_));
             }
         }
-        let gone: BTreeSet<_> = index.hosted.values().filter(|owner| !self.config.owners.contains_key(*owner)).collect();
+        let gone: BTreeSet<_> = index.hosted.values().filter(|owner| !config.owners.contains_key(*owner)).collect();
         for owner in gone {
             findings.push(format!("owner {owner} has hosted modules but is not in the settings: only admins see them"));
         }
-        for (name, owner) in &self.config.owners {
+        for (name, owner) in &config.owners {
             let used = index.holdings.get(name).map_or(0, |holding| holding.bytes);
             if let Some(max_bytes) = owner.max_bytes.filter(|max_bytes| is_nearly_full(used, *max_bytes)) {
                 findings.push(format!("owner {name} holds {used} bytes and may hold {max_bytes} (owners.{name}.max_bytes)"));

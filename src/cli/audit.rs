@@ -36,7 +36,9 @@ pub async fn run(server: &Connection, options: &Options) -> anyhow::Result<ExitC
     let mut ask = AuditAsk { since: since.format(&Rfc3339)?, after: None, limit: PAGE };
     loop {
         let page: Page = server.call("audit", &ask).await?;
-        let text: String = page.lines.iter().map(|line| if options.json { format!("{line}\n") } else { columns(line) }).collect();
+        let mut text =
+            out::heading(options.json || ask.after.is_some() || page.lines.is_empty(), &["TIME", "EVENT", "BY", "REQUEST", "WHAT"]);
+        text.extend(page.lines.iter().map(|line| if options.json { format!("{line}\n") } else { columns(line) }));
         if !out::print(&text)? || page.next.is_none() {
             return Ok(ExitCode::SUCCESS);
         }

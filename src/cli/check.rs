@@ -1,10 +1,12 @@
-//! `modgate check`: settings, data directory, the limit of file descriptors, the way upstream, keys and certificates, the clock, and what is hosted; a line a finding.
+//! `modgate check`: settings, data directory, listeners, the limit of file descriptors, the way upstream, keys and certificates, the
+//! clock, and what is hosted, all by the settings that a start or a reload would find now; a line a finding.
 
 mod clock;
 mod descriptors;
 mod disk;
 mod environment;
 mod keys;
+mod listeners;
 mod owners;
 mod upstream;
 
@@ -12,7 +14,9 @@ use std::process::ExitCode;
 
 use super::connection::{self, Connection};
 use super::{FAILED, Global, out};
-use crate::config::{Config, ConfigError};
+use crate::admin::Listening;
+use crate::config::{Config, ConfigError, Environment, Written};
+use crate::observe::chain;
 
 /// Prints a line a finding; fails if there was any.
 pub fn run(global: &Global) -> anyhow::Result<ExitCode> {
@@ -45,15 +49,34 @@ async fn findings_of(global: &Global, config: &Config) -> Vec<String> {
     findings.extend(owners::findings(config));
     findings.extend(environment::findings(config));
     findings.extend(upstream::findings(&config.upstream).await);
+    let mut running = None;
     // A directory that the first start will make holds nothing to be looked at; what stands against making it was told.
     if global.server.is_some() || !connection::is_unused(&config.data_dir) {
-        findings.extend(hosted(global).await.unwrap_or_else(|error| vec![format!("data_dir: {error:#}")]));
+        let looked = async {
+            let connection = Connection::open(global).await?;
+            running = listening(&connection).await;
+            hosted(global, &connection).await
+        };
+        findings.extend(looked.await.unwrap_or_else(|error| vec![format!("data_dir: {}", chain(error.as_ref()))]));
     }
+    findings.extend(listeners::findings(&config.server, running.as_ref()));
     findings
 }
 
-/// From the server that runs, or from the data directory, which is opened for it: this finds one that cannot be used.
-async fn hosted(global: &Global) -> anyhow::Result<Vec<String>> {
-    let connection = Connection::open(global).await?;
-    connection.call("findings", &()).await
+/// Where the gateway of this data directory listens, if one runs.
+async fn listening(connection: &Connection) -> Option<Listening> {
+    match connection {
+        Connection::Socket(_) => connection.call("listening", &()).await.ok(),
+        Connection::Remote { .. } | Connection::Local(_) => None,
+    }
+}
+
+/// What is hosted, from the gateway that runs, or from the data directory, which is opened for it: this finds one that cannot be used.
+/// The settings that it is judged by are these here; those of a gateway elsewhere are its own.
+async fn hosted(global: &Global, connection: &Connection) -> anyhow::Result<Vec<String>> {
+    let written = match connection {
+        Connection::Socket(_) => Some(Written::read(&global.flags(&[], &[]), &Environment::of_process())?),
+        Connection::Remote { .. } | Connection::Local(_) => None,
+    };
+    connection.call("findings", &written).await
 }

@@ -47,7 +47,7 @@ pub async fn run(server: &Connection, command: &Command) -> anyhow::Result<ExitC
     match command {
         Command::List { json } => {
             let lines: Vec<ClaimLine> = server.call("claims", &()).await?;
-            let mut text = String::new();
+            let mut text = out::heading(*json || lines.is_empty(), &["KIND", "NAME", "OWNER", "SINCE", "BY"]);
             for line in lines {
                 text += &if *json { out::json_line(&line)? } else { columns(&line) };
             }

@@ -1,8 +1,8 @@
 //! How a command reaches what it asks about: the server behind `admin.sock`, one named by `--server`, or,
-//! where none answers, the store itself.
+//! where none answers, the store itself. A server that runs is found though the settings file is wrong: it has its settings.
 
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -11,9 +11,11 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 
-use super::{Global, UsageError};
+use super::{Global, UsageError, out};
 use crate::admin::{Foundation, OPERATOR, OperationError, Operations, SOCKET_FILE};
+use crate::config::{self, Environment};
 use crate::observe::audit::Actor;
+use crate::observe::chain;
 
 /// Longest answer that is read, bytes: a page of the ledger is far below.
 const ANSWER_MAX: u64 = 64 << 20;
@@ -28,7 +30,7 @@ const FORMAT_FILE: &str = "format";
 /// Where commands go.
 pub enum Connection {
     /// A server's socket.
-    Socket(std::path::PathBuf),
+    Socket(PathBuf),
     /// A server's admin listener, and the token for it.
     Remote {
         /// host:port
@@ -47,7 +49,10 @@ impl Connection {
             let token = std::env::var("MODGATE_TOKEN").context("--server needs an admin token in MODGATE_TOKEN")?;
             return Ok(Self::Remote { authority, token });
         }
-        let config = global.load(&[], &[])?.config;
+        let config = match global.load(&[], &[]) {
+            Ok(loaded) => loaded.config,
+            Err(error) => return Ok(Self::Socket(in_spite_of(global, error).await?)),
+        };
         let socket = config.data_dir.join(SOCKET_FILE);
         if answers(&socket).await {
             return Ok(Self::Socket(socket));
@@ -146,6 +151,20 @@ pub(super) async fn connect(authority: &str) -> anyhow::Result<TcpStream> {
 pub(super) fn is_unused(data_dir: &Path) -> bool {
     let format = std::fs::symlink_metadata(data_dir.join(FORMAT_FILE));
     format.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}
+
+/// The socket of the server that runs, where the settings are wrong: what is wrong goes to standard error, and is the error where none runs.
+pub(super) async fn in_spite_of(global: &Global, error: anyhow::Error) -> anyhow::Result<PathBuf> {
+    let Some(data_dir) = config::data_dir(&global.flags(&[], &[]), &Environment::of_process()) else { return Err(error) };
+    let socket = data_dir.join(SOCKET_FILE);
+    if !answers(&socket).await {
+        return Err(error);
+    }
+    for problem in chain(error.as_ref()).lines() {
+        out::tell(&format!("warning: {problem}"));
+    }
+    out::tell(&format!("warning: these settings are wrong; the gateway that runs in {} is asked, which has others", data_dir.display()));
+    Ok(socket)
 }
 
 /// Whether a server listens at this socket.

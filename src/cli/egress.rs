@@ -26,7 +26,7 @@ pub async fn run(server: &Connection, options: &Options) -> anyhow::Result<ExitC
     let mut from = 0;
     loop {
         let lines: Vec<LedgerLine> = server.call("egress", &EgressPage { from, limit: PAGE }).await?;
-        let mut text = String::new();
+        let mut text = out::heading(options.json || from > 0 || lines.is_empty(), &["TIME", "PATH", "PRINCIPAL", "RULE"]);
         for line in &lines {
             if options.json {
                 text += &out::json_line(line)?;

@@ -12,7 +12,7 @@ use crate::egress::Explanation;
 /// What to explain.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// A module path, with or without @VERSION
+    /// A module path, with or without @VERSION, or the address of its repository
     module: String,
     /// Tell also whether this user sees it
     #[arg(long = "as", value_name = "USER")]

@@ -27,7 +27,8 @@ pub async fn run(server: &Connection, options: &Options) -> anyhow::Result<ExitC
         return Ok(ExitCode::SUCCESS);
     }
     let line = |line: &GcLine| format!("{}\t{}\t{}\t{}\n", line.kind, line.path, line.bytes, line.why);
-    let mut text: String = done.stays.iter().chain(&done.goes).map(line).collect();
+    let mut text = out::heading(done.stays.is_empty() && done.goes.is_empty(), &["KIND", "PATH", "BYTES", "WHY"]);
+    text.extend(done.stays.iter().chain(&done.goes).map(line));
     text += &match (options.force, done.files) {
         (_, 0) => "nothing to remove\n".to_owned(),
         (true, files) => format!("removed: {files} files, {} bytes\n", done.bytes),

@@ -33,7 +33,10 @@ async fn ask(global: &Global) -> anyhow::Result<Vec<u8>> {
     if let Some(authority) = connection::authority(global)? {
         return ready(connection::connect(&authority).await?, &authority).await;
     }
-    let socket = global.load(&[], &[])?.config.data_dir.join(SOCKET_FILE);
+    let socket = match global.load(&[], &[]) {
+        Ok(loaded) => loaded.config.data_dir.join(SOCKET_FILE),
+        Err(error) => connection::in_spite_of(global, error).await?,
+    };
     let stream = UnixStream::connect(&socket).await.with_context(|| format!("no server answers at {}", socket.display()))?;
     ready(stream, "localhost").await
 }

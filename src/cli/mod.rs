@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{Environment, Flags, Loaded};
+use crate::observe::chain;
 
 pub mod audit;
 pub mod backup;
@@ -117,7 +118,7 @@ pub fn run() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             // There is nobody left to tell if this fails.
-            let _ = writeln!(io::stderr(), "modgate: {error:#}");
+            let _ = writeln!(io::stderr(), "modgate: {}", chain(error.as_ref()));
             ExitCode::from(if error.is::<UsageError>() { USAGE } else { FAILED })
         }
     }

@@ -1,6 +1,6 @@
 //! Standard output. Commands write through here alone: `println!` would end the process where the reader is gone.
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use serde::Serialize;
 
@@ -20,6 +20,22 @@ pub(super) fn json_line(value: &impl Serialize) -> io::Result<String> {
     Ok(serde_json::to_string(value)? + "\n")
 }
 
+/// Says something beside the output, on standard error.
+pub(super) fn tell(text: &str) {
+    // There is nobody left to tell if this fails.
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// The columns' names, above a table that a person looks at; nothing where standard output is no terminal, since programs take every line
+/// for a row, nor if `bare`.
+pub(super) fn heading(bare: bool, columns: &[&str]) -> String {
+    headed(bare || !io::stdout().is_terminal(), columns)
+}
+
+fn headed(bare: bool, columns: &[&str]) -> String {
+    if bare { String::new() } else { columns.join("\t") + "\n" }
+}
+
 fn reader_stays(written: io::Result<()>) -> io::Result<bool> {
     match written {
         Ok(()) => Ok(true),
@@ -31,6 +47,14 @@ fn reader_stays(written: io::Result<()>) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_table_has_a_heading_only_for_a_person() {
+        assert_eq!(headed(false, &["KIND", "PATH"]), "KIND\tPATH\n");
+        assert_eq!(headed(true, &["KIND", "PATH"]), "");
+        // The tests' own output may be either.
+        assert_eq!(heading(true, &["KIND"]), "");
+    }
 
     #[test]
     fn a_reader_that_left_is_no_failure_and_a_full_disk_is_one() {

@@ -50,7 +50,9 @@ async fn refresh(server: &Connection, options: &Options) -> anyhow::Result<ExitC
             (Some(status), _) => status.to_string(),
             (None, error) => format!("failed: {}", error.as_deref().unwrap_or_default()),
         };
-        out::print(&lines.iter().map(|line| format!("{}\t{}\n", line.file, said(line))).collect::<String>())?;
+        let mut text = out::heading(lines.is_empty(), &["FILE", "STATUS"]);
+        text.extend(lines.iter().map(|line| format!("{}\t{}\n", line.file, said(line))));
+        out::print(&text)?;
     }
     Ok(if lines.iter().all(|line| line.status.is_some()) { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
 }

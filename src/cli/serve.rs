@@ -102,6 +102,10 @@ async fn serve(flags: Flags, loaded: Loaded, logging: Logging, inherited: Inheri
         data_dir = %config.data_dir.display(),
         http = reached.http,
         https = reached.https,
+        listen = listed(addresses.plain.iter().map(ToString::to_string).chain(config.server.listen_unix.iter().map(|path| unix(path)))),
+        tls_listen = listed(addresses.tls.iter().map(ToString::to_string)),
+        admin_listen = listed(addresses.admin.iter().map(ToString::to_string)),
+        admin_socket = unix(&config.data_dir.join(SOCKET_FILE)),
         "serving"
     );
     let (stop, stopping) = watch::channel(false);
@@ -135,6 +139,17 @@ async fn serve(flags: Flags, loaded: Loaded, logging: Logging, inherited: Inheri
     Ok(())
 }
 
+/// Listeners for the log; `None` if there are none.
+fn listed(listeners: impl Iterator<Item = String>) -> Option<String> {
+    let listed = listeners.collect::<Vec<_>>().join(", ");
+    (!listed.is_empty()).then_some(listed)
+}
+
+/// A Unix socket as the settings write it.
+fn unix(path: &Path) -> String {
+    format!("unix:{}", path.display())
+}
+
 /// Waits while the process before us, whose sockets were passed on to us, still works in the data directory. Gives up when it should
 /// long have ended; then opening the directory fails, and says who is there.
 async fn predecessor(config: &config::Config) {
@@ -152,7 +167,7 @@ async fn predecessor(config: &config::Config) {
 
 /// What an operator should know before the first request.
 async fn warn_of(operations: &Operations) {
-    match operations.findings().await {
+    match operations.findings(None).await {
         Ok(findings) => findings.iter().for_each(|finding| tracing::warn!("{finding}")),
         Err(error) => tracing::error!("what is hosted cannot be looked over: {error}"),
     }

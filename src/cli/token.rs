@@ -37,9 +37,10 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Revoke a token at once
+    /// Revoke a token, or all of a name, at once
     Revoke {
-        /// Its id, as `token list` shows it
+        /// Its id, as `token list` shows it, or its name: then all that are called so
+        #[arg(value_name = "ID|NAME")]
         id: String,
     },
 }
@@ -63,18 +64,20 @@ pub async fn run(server: &Connection, command: &Command) -> anyhow::Result<ExitC
                 out::print_json(&made)?;
             } else {
                 out::print(&format!("{}\n", made.token))?;
+                out::tell(&format!("its id is {}: `modgate token revoke {}` ends it", made.id, made.id));
             }
         }
         Command::List { json } => {
             let lines: Vec<TokenLine> = server.call("tokens", &()).await?;
-            let mut text = String::new();
+            let mut text = out::heading(*json || lines.is_empty(), &["ID", "NAME", "SCOPES", "OWNERS", "CREATED", "ENDS"]);
             for line in lines {
                 text += &if *json { out::json_line(&line)? } else { columns(&line) };
             }
             out::print(&text)?;
         }
         Command::Revoke { id } => {
-            server.call::<()>("token-revoke", &TokenRevoke { id: id.clone() }).await?;
+            let revoked: Vec<TokenLine> = server.call("token-revoke", &TokenRevoke { id: id.clone() }).await?;
+            out::print(&revoked.iter().map(|line| format!("revoked\t{}\t{}\n", line.id, line.name)).collect::<String>())?;
         }
     }
     Ok(ExitCode::SUCCESS)

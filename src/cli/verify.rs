@@ -28,9 +28,20 @@ pub async fn run(server: &Connection, options: &Options) -> anyhow::Result<ExitC
     if options.json {
         out::print_json(&verified)?;
     } else {
-        let mut text: String = verified.findings.iter().map(|line| format!("{}\t{}\t{}\n", line.kind, line.path, line.text)).collect();
-        text += &format!("ok: {} hosted, {} cached\n", verified.hosted, verified.cached);
+        let mut text = out::heading(verified.findings.is_empty(), &["KIND", "PATH", "WHAT"]);
+        text.extend(verified.findings.iter().map(|line| format!("{}\t{}\t{}\n", line.kind, line.path, line.text)));
+        text += &conclusion(&verified);
         out::print(&text)?;
     }
     Ok(if verified.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) })
+}
+
+/// The last line: how much was looked at, and whether all of it is as it was written.
+fn conclusion(verified: &Verified) -> String {
+    let word = match verified.findings.len() {
+        0 => "ok".to_owned(),
+        1 => "1 finding".to_owned(),
+        findings => format!("{findings} findings"),
+    };
+    format!("{word}: {} hosted, {} cached\n", verified.hosted, verified.cached)
 }

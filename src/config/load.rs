@@ -17,7 +17,9 @@ use super::{Config, Source, Sourced};
 pub const REFERENCE: &str = include_str!("../../config/modgate.toml");
 
 /// The longest settings file, bytes.
-const FILE_BYTES_MAX: u64 = 4 << 20;
+pub const FILE_BYTES_MAX: u64 = 4 << 20;
+/// Names the settings file.
+pub(super) const FILE_VARIABLE: &str = "MODGATE_CONFIG";
 /// The file of a run that names none.
 const SYSTEM_FILE: &str = "/etc/modgate/modgate.toml";
 /// Where root keeps everything by default.
@@ -102,32 +104,10 @@ impl std::fmt::Display for Setting {
 
 /// Finds and reads the settings file, if there is one, and lays the environment and the flags over it.
 pub fn load(flags: &Flags, environment: &Environment) -> Result<Loaded, ConfigError> {
-    let named = flags.config.clone().or_else(|| environment.get("MODGATE_CONFIG").map(PathBuf::from));
-    let read = |path: PathBuf| match read_file(&path) {
-        Ok(file) => Ok((path, file)),
-        Err(error) => Err(ConfigError::Read { path, error }),
-    };
-    let file = match (named, &environment.system_file) {
-        (Some(path), _) => Some(read(path)?),
-        (None, Some(path)) => match read(path.clone()) {
-            Err(ConfigError::Read { error, .. }) if error.kind() == io::ErrorKind::NotFound => None,
-            other => Some(other?),
-        },
-        (None, None) => None,
-    };
-    let Some((path, file)) = file else { return assemble(None, flags, environment) };
-    let text = match std::str::from_utf8(&file.bytes) {
-        Ok(text) => text,
-        Err(error) => {
-            let line = 1 + file.bytes.iter().take(error.valid_up_to()).filter(|b| **b == b'\n').count();
-            let source = Source::File(Arc::new(path), line);
-            let fault = Fault::Syntax("these bytes are not UTF-8".to_owned());
-            return Err(ConfigError::Invalid(vec![Problem { source, key: String::new(), fault, hint: None }]));
-        }
-    };
-    let mut loaded = load_text(text, &path, flags, environment)?;
+    let Some(file) = SettingsFile::find(flags, environment)? else { return assemble(None, flags, environment) };
+    let mut loaded = load_text(&file.text, &file.path, flags, environment)?;
     if file.readable_by_all && !loaded.config.users.is_empty() {
-        loaded.warnings.push(format!("{}: everyone on this machine can read its password hashes: chmod o-r", path.display()));
+        loaded.warnings.push(format!("{}: everyone on this machine can read its password hashes: chmod o-r", file.path.display()));
     }
     Ok(loaded)
 }
@@ -145,12 +125,47 @@ impl Config {
     }
 }
 
-struct SettingsFile {
-    bytes: Vec<u8>,
+/// The settings file, as it was read.
+pub(super) struct SettingsFile {
+    pub(super) path: PathBuf,
+    pub(super) text: String,
     readable_by_all: bool,
 }
 
-fn read_file(path: &Path) -> io::Result<SettingsFile> {
+impl SettingsFile {
+    /// The file that is named, or the system's if it is there.
+    pub(super) fn find(flags: &Flags, environment: &Environment) -> Result<Option<Self>, ConfigError> {
+        let named = flags.config.clone().or_else(|| environment.get(FILE_VARIABLE).map(PathBuf::from));
+        match (named, &environment.system_file) {
+            (Some(path), _) => Self::read(path).map(Some),
+            (None, Some(path)) => match Self::read(path.clone()) {
+                Err(ConfigError::Read { error, .. }) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                other => other.map(Some),
+            },
+            (None, None) => Ok(None),
+        }
+    }
+
+    fn read(path: PathBuf) -> Result<Self, ConfigError> {
+        let (bytes, readable_by_all) = match read_file(&path) {
+            Ok(read) => read,
+            Err(error) => return Err(ConfigError::Read { path, error }),
+        };
+        match String::from_utf8(bytes) {
+            Ok(text) => Ok(Self { path, text, readable_by_all }),
+            Err(error) => {
+                let whole = error.utf8_error().valid_up_to();
+                let line = 1 + error.as_bytes().iter().take(whole).filter(|b| **b == b'\n').count();
+                let source = Source::File(Arc::new(path), line);
+                let fault = Fault::Syntax("these bytes are not UTF-8".to_owned());
+                Err(ConfigError::Invalid(vec![Problem { source, key: String::new(), fault, hint: None }]))
+            }
+        }
+    }
+}
+
+/// A file's bytes, and whether everyone can read it.
+fn read_file(path: &Path) -> io::Result<(Vec<u8>, bool)> {
     let file = std::fs::File::open(path)?;
     let readable_by_all = file.metadata()?.mode() & 0o004 != 0;
     let mut bytes = Vec::new();
@@ -158,7 +173,24 @@ fn read_file(path: &Path) -> io::Result<SettingsFile> {
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(io::Error::other(format!("it is longer than {FILE_BYTES_MAX} bytes")));
     }
-    Ok(SettingsFile { bytes, readable_by_all })
+    Ok((bytes, readable_by_all))
+}
+
+/// Where everything is kept, as far as that can be told of settings of which something else may be wrong: whoever only looks for the
+/// gateway that runs needs no more.
+pub fn data_dir(flags: &Flags, environment: &Environment) -> Option<PathBuf> {
+    // What is wrong is told by whoever loads them.
+    let mut unheard = Vec::new();
+    let file = SettingsFile::find(flags, environment).ok().flatten();
+    let mut layer = defaults(&Layer::default(), environment);
+    if let Some(file) = file {
+        layer.cover(raw::from_toml(&file.text, &Arc::new(file.path), &mut unheard));
+    }
+    layer.cover(raw::from_environment(&environment.variables, &mut unheard));
+    layer.cover(from_flags(flags, &mut unheard));
+    let set = layer.values.remove("data_dir")?;
+    let text = super::sections::path_text(&set.value).ok()?;
+    Some(super::sections::path(Sourced { value: text, source: set.source }))
 }
 
 fn assemble(file: Option<(&Path, &str)>, flags: &Flags, environment: &Environment) -> Result<Loaded, ConfigError> {

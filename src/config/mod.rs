@@ -15,6 +15,7 @@ mod reload;
 mod sections;
 mod upstream;
 mod values;
+mod written;
 
 #[cfg(test)]
 mod tests;
@@ -29,11 +30,12 @@ use std::time::Duration;
 use crate::module::{OwnerName, Pattern, UserName};
 
 pub use hosts::{HostKind, PublicHosts};
-pub use load::{Environment, Flags, Loaded, REFERENCE, Setting, load, load_text};
+pub use load::{Environment, FILE_BYTES_MAX, Flags, Loaded, REFERENCE, Setting, data_dir, load, load_text};
 pub use password::{PasswordHashError, check_password_hash};
 pub use problem::{ConfigError, Fault, Problem};
 pub use reload::{Kept, Reloaded};
 pub use values::parse_duration;
+pub use written::Written;
 
 /// Where a value came from: what `modgate config` and `explain` print.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -234,7 +234,7 @@ fn join(prefix: &str, name: &str) -> String {
 }
 
 /// Variables of ours that are no settings.
-const OTHER_VARIABLES: &[&str] = &["MODGATE_CONFIG", "MODGATE_TOKEN"];
+const OTHER_VARIABLES: &[&str] = &[super::load::FILE_VARIABLE, "MODGATE_TOKEN"];
 
 /// Reads `MODGATE_SECTION__KEY` and `MODGATE_DATA_DIR`.
 ///

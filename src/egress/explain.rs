@@ -26,6 +26,12 @@ pub fn miss_text(path: &ModulePath, https: Option<&str>, holds: bool) -> String 
     }
 }
 
+/// The command by which a developer keeps these hosts from the public checksum database: the same words wherever they are told.
+/// `hosts`: a list as a shell takes it.
+pub fn no_sumdb(hosts: &str) -> String {
+    format!("go env -w GONOSUMDB={hosts}")
+}
+
 /// What `explain` calls a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -125,9 +131,10 @@ impl Verdict {
             (Rule::Hosted, Where::Hosted(place)) if place.path != self.path => {
                 Some(format!("it differs only in case from {}, which is hosted here", place.path))
             }
-            (Rule::Claim, Where::Claim { host, path, .. }) => {
-                Some(format!("publishing {path} claimed {host}; `modgate claim release {host}` undoes it"))
-            }
+            (Rule::Claim, Where::Claim { host, path, .. }) => Some(format!(
+                "publishing {path} claimed {host}; `modgate claim release {host}` undoes it, and `modgate claim public {host}` after \
+                     that says that it is a host of strangers"
+            )),
             (Rule::UnknownHost, _) => Some(self.hint_of_unknown_host()),
             _ => None,
         }

@@ -15,7 +15,7 @@ mod rule;
 mod tests;
 mod tree;
 
-pub use explain::{ExplainedClass, Explanation, miss_text};
+pub use explain::{ExplainedClass, Explanation, miss_text, no_sumdb};
 pub use permit::{Denied, Gate, PublicPath};
 pub use policy::Policy;
 pub use publish::{Opening, Shadow};

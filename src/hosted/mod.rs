@@ -23,9 +23,9 @@ use tokio::sync::Semaphore;
 use tracing::Instrument as _;
 
 pub use packages::{Listing, Sums};
-pub use publish::Published;
+pub use publish::{Claimed, Published};
 pub use read::{Answer, Read, View};
-pub use refusal::{Id, Outside, PublishRefusal};
+pub use refusal::{Id, Outside, PublishRefusal, Unpublished};
 pub use retention::expired;
 pub use rules::{Given, NotForOwner, Rules};
 pub use upload::{Upload, UploadError};

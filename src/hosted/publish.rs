@@ -6,9 +6,10 @@ use sha2::{Digest as _, Sha256};
 use tracing::Instrument as _;
 
 use super::form;
-use super::refusal::{Id, Outside, PublishRefusal};
+use super::refusal::{Id, Outside, PublishRefusal, Unpublished};
 use super::upload::{Counted, Sink, Upload, disk_error};
 use super::{Hosted, Publisher};
+use crate::egress::{Rule, no_sumdb};
 use crate::module::zip::{self, JudgeError, Judged};
 use crate::module::{H1, ModulePath, OwnerName, Version};
 use crate::observe::audit::Event;
@@ -28,19 +29,35 @@ pub struct Published {
     pub rev: Rev,
     /// The path had no hosted version and no tombstone before.
     pub new_path: bool,
-    /// The host that is private from now on because of this publish.
-    pub claimed: Option<String>,
+    /// The host that this publish claimed.
+    pub claimed: Option<Claimed>,
+}
+
+/// A host that a publish claimed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// The host.
+    pub host: String,
+    /// The rule that kept all of it private before.
+    pub anyway: Option<Rule>,
 }
 
 impl Published {
     /// The body of the 201: `module version h1:…`, and what a claim means.
     pub fn text(&self) -> String {
         let mut text = format!("{} {} {}\n", self.path, self.version, self.h1);
-        if let Some(host) = &self.claimed {
-            text += &format!(
-                "{host} is claimed: no path under it is asked for upstream any more. To undo, for good: modgate claim release {host}\n\
-                 Tell go that no public checksum database knows it: go env -w GONOSUMDB=\"$(go env GONOSUMDB),{host}\"\n"
-            );
+        if let Some(Claimed { host, anyway }) = &self.claimed {
+            let means = match anyway {
+                None => format!(
+                    "{host} is claimed: no path under it is asked for upstream any more. To undo, for good: modgate claim release {host}\n"
+                ),
+                Some(rule) => format!(
+                    "{host} was private before (rule: {rule}), and is claimed too: it stays private if that rule goes. To undo the claim \
+                     alone: modgate claim release {host}\n"
+                ),
+            };
+            let hosts = format!("\"$(go env GONOSUMDB),{host}\"");
+            text += &format!("{means}Tell go that no public checksum database knows it: {}\n", no_sumdb(&hosts));
         }
         text
     }
@@ -54,19 +71,31 @@ impl Hosted {
     /// After that the publish goes on to its end, whoever waits for it.
     ///
     /// # Errors
-    /// See [`PublishRefusal`].
+    /// See [`PublishRefusal`]; with it what was known of the module by then.
     pub async fn publish(
         &self,
         owner: &OwnerName,
         by: &Publisher,
         content_type: Option<&str>,
         upload: &mut dyn Upload,
-    ) -> Result<Published, PublishRefusal> {
+    ) -> Result<Published, Unpublished> {
         if !self.rules.owners().contains_key(owner) {
-            return Err(PublishRefusal::Outside(Outside::NoOwner(owner.clone())));
+            return Err(PublishRefusal::Outside(Outside::NoOwner(owner.clone())).into());
         }
         let (zip, zip_id) = self.receive(content_type, upload).await?;
         let (judged, zip) = self.judge(zip).await?;
+        let of = (judged.path.clone(), judged.version.clone());
+        let kept = self.keep(owner, by, (judged, zip, zip_id)).await;
+        kept.map_err(|why| Unpublished { of: Some(of), why })
+    }
+
+    /// Makes a judged zip a version, if the owner may publish it.
+    async fn keep(
+        &self,
+        owner: &OwnerName,
+        by: &Publisher,
+        (judged, zip, zip_id): (Judged, Staged, BlobId),
+    ) -> Result<Published, PublishRefusal> {
         let grant = self.rules.grant(owner, &judged.path).await?;
         let new = NewVersion {
             owner: owner.clone(),
@@ -82,11 +111,15 @@ impl Hosted {
             needs_claim: grant.needs_claim,
             max_bytes: grant.max_bytes,
         };
+        let anyway = grant.private_anyway;
         let (stores, audit, owner, by) = (self.stores.clone(), self.audit.clone(), owner.clone(), by.clone());
         // On a task of its own: a client that goes away now must leave neither blobs between their put and their record, nor a
         // version that the audit trail does not tell of.
         let committing = async move {
-            let published = commit(stores, new, zip, judged.go_mod, by.may_read).await?;
+            let mut published = commit(stores, new, zip, judged.go_mod, by.may_read).await?;
+            if let Some(claimed) = &mut published.claimed {
+                claimed.anyway = anyway;
+            }
             audit.record_durably(&by.actor, &events(owner, &published, grant.shadows)).await;
             Ok(published)
         };
@@ -132,7 +165,7 @@ impl Hosted {
 fn events(owner: OwnerName, published: &Published, shadows: bool) -> Vec<Event> {
     let Published { path, version, h1, new_path, claimed, .. } = published;
     let mut events = vec![Event::Publish { owner: owner.clone(), path: path.clone(), version: version.clone(), h1: *h1 }];
-    if let Some(host) = claimed {
+    if let Some(Claimed { host, .. }) = claimed {
         events.push(Event::ClaimMade { host: host.clone(), owner: owner.clone(), path: path.clone() });
     }
     if shadows && *new_path {
@@ -153,6 +186,7 @@ async fn commit(stores: Stores, new: NewVersion, zip: Staged, go_mod: Vec<u8>, m
     let known = |h1: H1| may_read.then_some(h1);
     let refusal = match put(&stores, new, zip, go_mod).await {
         Ok(Publish::Created { rev, new_path, claimed }) => {
+            let claimed = claimed.map(|host| Claimed { host, anyway: None });
             return Ok(Published { path: id.path, version: id.version, h1: id.h1, rev, new_path, claimed });
         }
         Ok(Publish::VersionExists(h1, _)) => PublishRefusal::VersionExists { same: h1 == id.h1, known: known(h1), id },

@@ -71,6 +71,46 @@ pub enum PublishRefusal {
     Storage(#[source] StoreError),
 }
 
+/// A refused publish, with what was known of it by then.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}")]
+pub struct Unpublished {
+    /// The module and version, once the zip was judged.
+    pub of: Option<(ModulePath, Version)>,
+    /// Why.
+    #[source]
+    pub why: PublishRefusal,
+}
+
+impl PublishRefusal {
+    /// A word for it, for the audit trail. A closed set.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::BadForm(_) => "bad-form",
+            Self::BadZip(_) => "bad-zip",
+            Self::TooLarge { .. } => "too-large",
+            Self::OverQuota { .. } => "over-quota",
+            Self::Outside(Outside::NoOwner(_)) => "no-owner",
+            Self::Outside(Outside::Modules { .. }) => "outside-modules",
+            Self::Outside(Outside::Shadows { .. }) => "shadows",
+            Self::Outside(Outside::NotPrivate { .. }) => "not-private",
+            Self::VersionExists { same: true, .. } => "exists-same",
+            Self::VersionExists { same: false, .. } => "exists-other",
+            Self::NotYours { .. } => "not-yours",
+            Self::SealedOther { .. } => "fetched-other",
+            Self::Full => "disk-full",
+            Self::Interrupted(_) => "interrupted",
+            Self::Storage(_) => "storage",
+        }
+    }
+}
+
+impl From<PublishRefusal> for Unpublished {
+    fn from(why: PublishRefusal) -> Self {
+        Self { of: None, why }
+    }
+}
+
 impl From<StoreError> for PublishRefusal {
     fn from(error: StoreError) -> Self {
         match error {
@@ -152,7 +192,9 @@ pub enum Outside {
 impl fmt::Display for Outside {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoOwner(owner) => write!(f, "there is no owner {owner}: an operator adds one as [owners.{owner}] in the settings"),
+            Self::NoOwner(owner) => {
+                write!(f, "there is no owner {owner} in the settings: add [owners.{owner}] to the settings file, and reload it (SIGHUP)")
+            }
             Self::Modules { path, owner } => write!(
                 f,
                 "{} is outside what owner {owner} may publish: no pattern of owners.{owner}.modules matches it",

@@ -23,6 +23,8 @@ pub(super) struct Grant {
     pub(super) shadows: bool,
     /// The host to claim, lower case.
     pub(super) claim: Option<String>,
+    /// The rule that keeps all of that host private without the claim.
+    pub(super) private_anyway: Option<Rule>,
     /// The owner is not public, and of all rules the claim of the host is what keeps the path private.
     pub(super) needs_claim: bool,
     /// What the owner may hold, bytes.
@@ -119,9 +121,13 @@ impl Rules {
             return Err(Outside::Shadows { path, owner, why }.into());
         }
         let claim = self.policy.claim_for(&path).await?;
+        let private_anyway = match claim.as_ref().and_then(|host| host.parse().ok()) {
+            Some(host) => self.policy.keeps_private(&host).await?.map(|verdict| verdict.rule),
+            None => None,
+        };
         match self.cover(settings, &path, claim.as_deref()).await? {
-            Cover::NotNeeded | Cover::Lasting => Ok(Grant { shadows, claim, needs_claim: false, max_bytes }),
-            Cover::Claim => Ok(Grant { shadows, claim, needs_claim: true, max_bytes }),
+            Cover::NotNeeded | Cover::Lasting => Ok(Grant { shadows, claim, private_anyway, needs_claim: false, max_bytes }),
+            Cover::Claim => Ok(Grant { shadows, claim, private_anyway, needs_claim: true, max_bytes }),
             Cover::Bare(why) => Err(Outside::NotPrivate { path, owner, why }.into()),
         }
     }

@@ -14,6 +14,8 @@ use crate::observe::metrics::{Answered, LoginFailure, Metrics};
 
 /// Stands in the audit trail for whoever showed credentials that are not theirs, or none that are anyone's.
 const UNKNOWN: &str = "unknown";
+/// Stands before the name of a user that wrong credentials name.
+const CLAIMED: &str = "claimed:";
 
 /// What notes them; it outlives the stores.
 pub(super) struct Observed {
@@ -75,13 +77,20 @@ fn audit(audit: &Audit, summary: &Summary<Note>, note: &Note) {
     if !changes && !logs_in {
         return;
     }
-    let by = if note.principal.is_empty() { UNKNOWN } else { &note.principal };
+    let by = match (&note.named, note.principal.as_str()) {
+        // Only who says so: the credentials were not theirs.
+        (Some(named), _) => format!("{CLAIMED}{named}"),
+        (None, "") => UNKNOWN.to_owned(),
+        (None, principal) => principal.to_owned(),
+    };
     let actor = Actor {
-        by: by.into(),
+        by: by.as_str().into(),
         request_id: Some(summary.request_id.as_str().into()),
         peer: note.forwarded_for.or_else(|| summary.peer.map(|peer| peer.ip())),
     };
-    let refused = Refused { rule, kind: note.kind, path: summary.path.clone(), status: summary.status, times: 1 };
+    let (module, version) = note.of.clone().unzip();
+    let (path, status, reason) = (summary.path.clone(), summary.status, note.reason);
+    let refused = Refused { rule, reason, kind: note.kind, path, module, version, status, times: 1 };
     audit.record(&actor, &Event::Refusal(refused));
 }
 

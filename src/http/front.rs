@@ -20,7 +20,8 @@ use super::response::{self, Note};
 use super::{BodyError, Head, ListenerKind, Reply, RequestBody, Service, Summary};
 use crate::access::Principal;
 use crate::admin::{BACKUP, OPERATOR, OperationError, Operations};
-use crate::gateway::{Caller, Gateway, How, Refusal};
+use crate::config::FILE_BYTES_MAX;
+use crate::gateway::{Caller, Gateway, How, Refusal, Rejection};
 use crate::hosted::{Upload, UploadError};
 use crate::module::OwnerName;
 use crate::observe::audit::Actor;
@@ -29,8 +30,8 @@ use crate::observe::metrics::OwnerClass;
 use crate::observe::spawn_blocking;
 use crate::protocol::{self, Base, ModuleAsk, PackageAsk, PackageQuery, Reject, Request, SumdbWhat};
 
-/// Longest JSON of an operator's command, bytes.
-const COMMAND_MAX: usize = 64 << 10;
+/// Longest JSON of an operator's command, bytes: `findings` brings a settings file, which JSON may make twice as long.
+const COMMAND_MAX: usize = 2 * FILE_BYTES_MAX as usize + (64 << 10);
 
 /// How long, at the end, what operators began has to be done with and recorded.
 const BEGUN_TIME: Duration = Duration::from_secs(1);
@@ -128,7 +129,7 @@ impl Service for Front {
     }
 }
 
-type Outcome = Result<Reply<Note>, Refusal>;
+type Outcome = Result<Reply<Note>, Rejection>;
 
 impl House {
     /// What these settings make of requests.
@@ -168,7 +169,7 @@ impl House {
         let kind = kind(&request);
         let owner = owner(&request).map_or(OwnerClass::None, |owner| self.gateway.owner_class(owner));
         let (principal, outcome) = self.request(head, request, from, body).await;
-        let mut reply = outcome.unwrap_or_else(|refusal| response::refuse(&refusal, &head.request_id));
+        let mut reply = outcome.unwrap_or_else(|rejection| refuse(rejection, &head.request_id));
         let note = reply.note.get_or_insert_with(Note::default);
         note.kind = kind;
         if note.owner == OwnerClass::None {
@@ -183,7 +184,7 @@ impl House {
         let authorization = authorization(&head.headers).filter(|_| !is_open(&request));
         let who = match self.gateway.authenticate(authorization, from, is_read(&request)).await {
             Ok(who) => who,
-            Err(refusal) => return (String::new(), Err(refusal)),
+            Err(rejection) => return (String::new(), Err(rejection)),
         };
         // Whoever reaches the socket is the user whom the server runs as.
         let name = if head.listener == ListenerKind::AdminSocket { OPERATOR } else { who.text() }.to_owned();
@@ -197,17 +198,18 @@ impl House {
             Request::Home(_) => self.home(who).await,
             Request::Module(base, path, ask) => {
                 let how = How { head: head.method == Method::HEAD, no_cache: no_cache(&head.headers) };
-                self.gateway.module(&base, &path, &ask, caller, how).await.map(response::answer)
+                Ok(response::answer(self.gateway.module(&base, &path, &ask, caller, how).await?))
             }
             _ if is_supported(&request) => Ok(response::text(200, String::new())),
-            Request::Sumdb(base, ask) => self.gateway.sumdb(&base, &ask, who).await.map(response::answer),
+            Request::Sumdb(base, ask) => Ok(response::answer(self.gateway.sumdb(&base, &ask, who).await?)),
             Request::Publish(owner) => {
                 let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
                 let published = self.gateway.publish(owner.as_ref(), caller, content_type, &mut Adapted(body)).await?;
                 Ok(response::text(201, published))
             }
             Request::Delete(owner, path, version) => {
-                self.gateway.delete(owner.as_ref(), &path, &version, caller).await.map(|()| response::no_content())
+                self.gateway.delete(owner.as_ref(), &path, &version, caller).await?;
+                Ok(response::no_content())
             }
             Request::Packages(owner) => match PackageQuery::parse(head.query.as_deref()) {
                 Ok(query) => {
@@ -226,7 +228,7 @@ impl House {
             }
             Request::Admin(command) => self.admin(head, &command, caller, body).await,
             Request::Health => Ok(response::text(200, "ok\n".to_owned())),
-            Request::Ready => Ok(self.ready().await),
+            Request::Ready => Ok(self.ready(head.listener).await),
             Request::Metrics => self.metrics(head.listener).await,
         }
     }
@@ -243,8 +245,8 @@ impl House {
         let who = &caller.who;
         match head.listener {
             ListenerKind::Public { .. } => return Ok(response::reject(&Reject::NotFound)),
-            ListenerKind::AdminTcp if who.is_anonymous() => return Err(Refusal::SignIn),
-            ListenerKind::AdminTcp if !who.is_admin() => return Err(Refusal::Forbidden("this takes an admin's token".to_owned())),
+            ListenerKind::AdminTcp if who.is_anonymous() => return Err(Refusal::SignIn.into()),
+            ListenerKind::AdminTcp if !who.is_admin() => return Err(Refusal::Forbidden("this takes an admin's token".to_owned()).into()),
             ListenerKind::AdminTcp | ListenerKind::AdminSocket => {}
         }
         let mut json = Vec::new();
@@ -252,7 +254,7 @@ impl House {
         while let Some(piece) = body.next().await.map_err(Refusal::from)? {
             json.extend_from_slice(&piece);
             if json.len() > COMMAND_MAX {
-                return Err(Refusal::TooLarge(format!("a command's arguments are at most {COMMAND_MAX} bytes")));
+                return Err(Refusal::TooLarge(format!("a command's arguments are at most {COMMAND_MAX} bytes")).into());
             }
         }
         if command == BACKUP {
@@ -273,16 +275,22 @@ impl House {
         if matches!(listener, ListenerKind::Public { .. }) {
             return Ok(response::reject(&Reject::NotFound));
         }
-        self.operations.metrics_page().await.map(response::metrics).map_err(|error| Refusal::Storage(chain(&error)))
+        let page = self.operations.metrics_page().await.map_err(|error| Refusal::Storage(chain(&error)))?;
+        Ok(response::metrics(page))
     }
 
-    async fn ready(&self) -> Reply<Note> {
+    /// Which upstream is down is told by name to operators; to everyone else by its place in `upstream.goproxy`.
+    async fn ready(&self, listener: ListenerKind) -> Reply<Note> {
         if *self.draining.borrow() {
             return response::text(503, "draining\n".to_owned());
         }
         match self.operations.writable().await {
             Ok(()) => {
-                let degraded = self.operations.upstream.down().into_iter().map(|down| format!("degraded: upstream {}\n", down.summary()));
+                let is_public = matches!(listener, ListenerKind::Public { .. });
+                let degraded = self.operations.upstream.down().into_iter().map(|(place, down)| {
+                    let summary = if is_public { down.summary_of(&place.to_string()) } else { down.summary() };
+                    format!("degraded: upstream {summary}\n")
+                });
                 // An upstream's trouble is none of ours: what is hosted or cached is served.
                 response::text(200, "ready\n".to_owned() + &degraded.collect::<String>())
             }
@@ -294,6 +302,15 @@ impl House {
             }
         }
     }
+}
+
+/// The answer to what is not answered, with what the audit trail is to tell of it.
+fn refuse(rejection: Rejection, request_id: &str) -> Reply<Note> {
+    let Rejection { refusal, of, reason, named } = rejection;
+    let mut reply = response::refuse(&refusal, request_id);
+    let note = reply.note.get_or_insert_with(Note::default);
+    (note.of, note.reason, note.named) = (of, reason, named);
+    reply
 }
 
 /// Whether it asks for a checksum database, which is here: said by our own word and in every state, since any other answer sends private

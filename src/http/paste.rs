@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Addresses, ListenerKind};
 use crate::config::Config;
+use crate::egress::no_sumdb;
 
 /// What clients call this gateway.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -102,7 +103,7 @@ pub fn home(reached: &Reached, private_names: Option<&BTreeSet<String>>) -> Stri
         None => {
             // Writing to a String cannot fail; here and below.
             let _ = writeln!(text, "go env -w GOPROXY={}", shell(reached.preferred()));
-            text.push_str("# GONOSUMDB: your private hosts; sign in here to see them\n");
+            let _ = writeln!(text, "# {} (your private hosts: sign in here to see them)", no_sumdb("PATTERNS"));
         }
     }
     if let Some(machine) = reached.netrc_machine() {
@@ -126,7 +127,7 @@ pub fn serving(reached: &Reached, private_names: &BTreeSet<String>) -> String {
 fn client_lines(reached: &Reached, private_names: &BTreeSet<String>) -> String {
     let mut text = format!("go env -w GOPROXY={}\n", shell(reached.preferred()));
     if !private_names.is_empty() {
-        let _ = writeln!(text, "go env -w GONOSUMDB={}", shell(&joined(private_names)));
+        let _ = writeln!(text, "{}", no_sumdb(&shell(&joined(private_names))));
     }
     text
 }
@@ -198,6 +199,7 @@ modgate is running. Paste into another terminal:
             module = samples.private.module,
         );
     }
+    let _ = writeln!(text, "\n(The exports end with that shell. What lasts: {})", no_sumdb(&nosumdb));
     text.push('\n');
     text
 }
@@ -212,6 +214,26 @@ mod tests {
             https: Some(format!("https://go.example.com:8443{prefix}")),
             prefix: prefix.to_owned(),
         }
+    }
+
+    /// The README's line too: whoever reads two of them is to see one command.
+    #[test]
+    fn the_checksum_database_is_shut_out_in_the_same_words_everywhere() {
+        let names = BTreeSet::from(["corp.example.com".to_owned()]);
+        let sample = Sample { module: "corp.example.com/x", zip: "/x.zip".into() };
+        let samples = Samples { public: sample.clone(), private: sample };
+        let reached = reached("");
+        let command = no_sumdb("corp.example.com");
+        for text in [
+            home(&reached, Some(&names)),
+            serving(&reached, &names),
+            first_run(&reached, Path::new("/token"), None, &names, &samples),
+            include_str!("../../README.md").to_owned(),
+        ] {
+            assert!(text.contains(&command), "{text}");
+            assert_eq!(text.matches("go env -w GONOSUMDB").count(), 1, "{text}");
+        }
+        assert!(home(&reached, None).contains(&no_sumdb("PATTERNS")));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::admin::OperationError;
 use crate::cache::{Body, CacheStatus};
 use crate::config::Miss;
 use crate::gateway::{Answer, Refusal, seconds};
+use crate::module::{ModulePath, UserName, Version};
 use crate::observe::chain;
 use crate::observe::metrics::OwnerClass;
 use crate::protocol::{Reject, media};
@@ -42,6 +43,12 @@ pub struct Note {
     pub set: Option<String>,
     /// Why there was none: what the client was told, the first line.
     pub refusal: Option<String>,
+    /// The module and version that it is about, where the URL does not say.
+    pub of: Option<(ModulePath, Version)>,
+    /// A word for why, where the rule alone says less.
+    pub reason: Option<&'static str>,
+    /// The user of the settings whom wrong credentials name.
+    pub named: Option<UserName>,
     /// What failed behind the refusal: for the log, once, never for the client.
     pub cause: Option<String>,
 }

@@ -93,5 +93,9 @@ pub fn check_text(path: &str, version: &str) -> Result<(), String> {
 
 /// Says what is not canonical about a version: `version "v1" is not canonical (should be "v1.0.0")`.
 pub(super) fn not_canonical(version: &str) -> String {
-    format!("version {} is not canonical (should be {})", quote(version), quote(super::semver::canonical_version(version)))
+    let canonical = super::semver::canonical_version(version);
+    if canonical.is_empty() {
+        return format!("version {} is no semantic version, like \"v1.2.3\"", quote(version));
+    }
+    format!("version {} is not canonical (should be {})", quote(version), quote(canonical))
 }

@@ -5,6 +5,7 @@
 //! SHA-256 over all of it). An archive without its foot was cut short. It holds private keys and hashes of tokens: keep it as you
 //! keep the data directory. What is public and cached, the index, `audit/` and the file `admin-token` are not in it.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
@@ -212,9 +213,26 @@ impl<R: Read> Read for Counted<'_, R> {
 pub fn read(
     archive: impl Read,
     head: impl FnOnce(&Head) -> Result<(), BackupError>,
-    mut file: impl FnMut(&str, &mut dyn Read) -> io::Result<()>,
+    file: impl FnMut(&str, &mut dyn Read) -> Result<(), BackupError>,
 ) -> Result<Foot, BackupError> {
-    let mut archive = Archive::new(archive);
+    let (begun, ended) = (Cell::new(false), Cell::new(false));
+    let archive = Ending { inner: plain(archive)?, ended: &ended };
+    let head = |found: &Head| {
+        begun.set(true);
+        head(found)
+    };
+    read_files(Archive::new(archive), head, file).map_err(|error| match error {
+        // It began well, and something is missing where it ends.
+        BackupError::NotOne(_) if begun.get() && ended.get() => BackupError::Cut,
+        error => error,
+    })
+}
+
+fn read_files(
+    mut archive: Archive<impl Read>,
+    head: impl FnOnce(&Head) -> Result<(), BackupError>,
+    mut file: impl FnMut(&str, &mut dyn Read) -> Result<(), BackupError>,
+) -> Result<Foot, BackupError> {
     let mut print = Sha256::new();
     let mut bytes = 0;
     let mut judge = Some(head);
@@ -247,7 +265,10 @@ pub fn read(
             }
             Some(_) => return Err(BackupError::NotOne(format!("it begins with {name:?}, not with {HEAD}"))),
             None if is_ours(&name) => {
-                file(&name, &mut content)?;
+                let mut reading = Reading { inner: &mut content, failed: None };
+                let taken = file(&name, &mut reading);
+                // What stopped it may be the archive itself.
+                reading.failed.map_or(taken, |kind| Err(broken(kind.into())))?;
                 bytes += len;
             }
             None => return Err(BackupError::Damaged(format!("{name:?} does not belong in a backup"))),
@@ -255,6 +276,47 @@ pub fn read(
         drain(&mut content)?;
     }
     if judge.is_some() { Err(BackupError::NotOne("it is empty".to_owned())) } else { Err(BackupError::Cut) }
+}
+
+/// What an archive begins with that something else has packed, and by what it is unpacked.
+const PACKED: [(&[u8], &str); 5] =
+    [(b"\x1f\x8b", "gunzip"), (b"\x28\xb5\x2f\xfd", "unzstd"), (b"\xfd7zXZ\0", "unxz"), (b"BZh", "bunzip2"), (b"PK\x03\x04", "unzip")];
+
+/// The archive, unless it is packed: it is said by what to unpack it.
+fn plain(mut archive: impl Read) -> Result<impl Read, BackupError> {
+    let mut start = Vec::new();
+    let longest = PACKED.iter().map(|(start, _)| start.len()).max().unwrap_or_default();
+    archive.by_ref().take(longest as u64).read_to_end(&mut start)?;
+    if let Some((_, unpack)) = PACKED.iter().find(|(packed, _)| start.starts_with(packed)) {
+        return Err(BackupError::NotOne(format!("it is compressed; unpack it with {unpack}, and restore what comes out")));
+    }
+    Ok(io::Cursor::new(start).chain(archive))
+}
+
+/// An archive, and whether its end was met.
+struct Ending<'a, R> {
+    inner: R,
+    ended: &'a Cell<bool>,
+}
+
+impl<R: Read> Read for Ending<'_, R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(into)?;
+        self.ended.set(self.ended.get() || (n == 0 && !into.is_empty()));
+        Ok(n)
+    }
+}
+
+/// Content on its way to somebody; how reading it failed, if it did.
+struct Reading<R> {
+    inner: R,
+    failed: Option<io::ErrorKind>,
+}
+
+impl<R: Read> Read for Reading<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.inner.read(into).inspect_err(|error| self.failed = Some(error.kind()))
+    }
 }
 
 /// An error of the archive's own structure, or of reading it.

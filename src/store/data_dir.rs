@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! format             which layout this is, JSON
-//! lock               held while a gateway runs; its process id
+//! lock               held while a gateway runs, and its process id; empty after that
 //! blobs/             hosted zips and go.mod files by SHA-256
 //! records/           the truth about what is hosted: a JSON file a version, and changes.journal
 //! meta/              sled: an index over records/, made anew when it is gone or broken
@@ -21,15 +21,12 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::hex;
+use super::lock::Lock;
 use crate::durable::{Disk, DurableError};
 
 /// The layout that this program writes. It reads every one from 1 on: what an upgrade does is told here, and it is done at the
@@ -44,11 +41,6 @@ pub(in crate::store) const FORMAT_NEEDS: &str = "0.2.0";
 const SMALL_FILE_MAX: u64 = 4096;
 /// The longest name of a gateway.
 const NODE_BYTES_MAX: usize = 64;
-/// How long a lock that somebody holds is waited for: a process that is just ending, or a child between its fork and
-/// its exec, which holds what its parent held.
-const LOCK_WAIT: Duration = Duration::from_secs(1);
-/// Between two tries.
-const LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// Every folder of the layout, a parent before what it holds.
 const FOLDERS: [&str; 8] = [BLOBS, RECORDS, META, CACHE, INDEX, LEDGER, DataDir::TLS, TMP];
 const BLOBS: &str = "blobs";
@@ -58,8 +50,6 @@ const CACHE: &str = "cache";
 const INDEX: &str = "index";
 const LEDGER: &str = "ledger";
 const TMP: &str = "tmp";
-/// Locked by the process that works here.
-const LOCK_FILE: &str = "lock";
 /// Which layout this is.
 const FORMAT_FILE: &str = "format";
 /// Below `tmp/`: a backup that is being unpacked.
@@ -167,7 +157,7 @@ pub struct DataDir {
     disk: Disk,
     swept: u64,
     node: String,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl Drop for DataDir {
@@ -199,11 +189,8 @@ impl DataDir {
         let root = absolute.as_path();
         disk.create_dirs(root).map_err(failed)?;
         // Before anything is read: who else is at work here may be changing it.
-        let lock = take_lock(root)?;
-        let found = judge_format(root)?;
-        if found.is_none() {
-            refuse_strangers(root, None)?;
-        }
+        let lock = Lock::take(root)?;
+        let (found, lock) = lock.unless_refused(judge(root, None))?;
         if found != Some(FORMAT) {
             // Before any folder is made, and therefore staged beside it: a folder of ours that is found without it is a stranger's.
             // And before anything is written that an older program would not understand.
@@ -223,8 +210,7 @@ impl DataDir {
 
     /// Whether no process works in it now, or it is not there. For whoever waits; [`DataDir::open`] alone decides.
     pub fn is_free(root: &Path) -> bool {
-        let Ok(lock) = File::open(root.join(LOCK_FILE)) else { return true };
-        flock(&lock, FlockOperation::NonBlockingLockShared).is_ok()
+        Lock::is_free(root)
     }
 
     /// Takes a directory for something to be put into, or makes it; `None` if it holds a gateway's data already. Other
@@ -232,14 +218,15 @@ impl DataDir {
     pub(in crate::store) fn claim_empty(root: &Path) -> Result<Option<Empty>, OpenError> {
         let root = std::path::absolute(root).map_err(|source| OpenError::NotReadable { path: root.to_owned(), source })?;
         let disk = Disk::default();
+        let made = !root.is_dir();
         disk.create_dirs(&root).map_err(|source| failed(&root, source))?;
-        let lock = take_lock(&root)?;
-        if judge_format(&root)?.is_some() {
+        let lock = Lock::take(&root)?;
+        let (found, lock) = lock.unless_refused(judge(&root, Some(STAGED_RESTORE)))?;
+        if found.is_some() {
             return Ok(None);
         }
-        refuse_strangers(&root, Some(STAGED_RESTORE))?;
         disk.create_dirs(&root.join(TMP)).map_err(|source| failed(&root, source))?;
-        Ok(Some(Empty { root, disk, _lock: lock }))
+        Ok(Some(Empty { root, made, disk, lock }))
     }
 
     /// The directory itself.
@@ -306,8 +293,10 @@ impl DataDir {
 /// A directory that holds nothing yet, ours alone as long as this lives.
 pub(in crate::store) struct Empty {
     root: PathBuf,
+    /// It was not there.
+    made: bool,
     disk: Disk,
-    _lock: File,
+    lock: Lock,
 }
 
 impl Empty {
@@ -317,6 +306,15 @@ impl Empty {
 
     pub(in crate::store) fn tmp(&self) -> PathBuf {
         self.root.join(TMP)
+    }
+
+    /// Leaves it as it was found, once what was staged in it is gone. What cannot be removed stays: it is empty.
+    pub(in crate::store) fn abandon(self) {
+        let _ = fs::remove_dir(self.tmp());
+        self.lock.undo();
+        if self.made {
+            let _ = fs::remove_dir(&self.root);
+        }
     }
 
     /// Makes it a data directory of this format, durably.
@@ -331,32 +329,20 @@ pub(in crate::store) fn failed(dir: &Path, source: DurableError) -> OpenError {
     if source.is_full() { OpenError::Full { dir } } else { OpenError::NotWritable { dir, source } }
 }
 
-fn take_lock(root: &Path) -> Result<File, OpenError> {
-    let path = root.join(LOCK_FILE);
-    let wrong = |source| failed(root, DurableError { step: crate::durable::Step::Create, path: path.clone(), source });
-    let file = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(wrong)?;
-    // flock belongs to this open file: a second gateway in the same process is kept out too, and the kernel lets go when we die.
-    let deadline = Instant::now() + LOCK_WAIT;
-    loop {
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => break,
-            Err(Errno::WOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(LOCK_PAUSE),
-            Err(Errno::WOULDBLOCK) => {
-                let pid = read_small(&path).ok().and_then(|text| text.trim().parse().ok());
-                return Err(OpenError::InUse { dir: root.to_owned(), pid });
-            }
-            Err(errno) => return Err(wrong(errno.into())),
-        }
-    }
-    // For people only; not worth an fsync.
-    file.set_len(0).and_then(|()| file.write_all_at(format!("{}\n", std::process::id()).as_bytes(), 0)).map_err(wrong)?;
-    Ok(file)
-}
-
 /// Writes the format file.
 fn declare(root: &Path, disk: &Disk, format: u32, needs: &str) -> Result<(), DurableError> {
     let text = serde_json::json!({ "format": format, "needs": needs });
     disk.write(root, &root.join(FORMAT_FILE), format!("{text}\n").as_bytes())
+}
+
+/// The format that the directory is in, if it is in any; an error if this program must not touch it, or if it is somebody else's. `but`:
+/// what may be in `tmp/` of one without a format.
+fn judge(root: &Path, but: Option<&str>) -> Result<Option<u32>, OpenError> {
+    let found = judge_format(root)?;
+    if found.is_none() {
+        refuse_strangers(root, but)?;
+    }
+    Ok(found)
 }
 
 /// The format that the directory is in, if it is in any; an error if this program must not touch it.
@@ -437,7 +423,7 @@ fn sweep(tmp: &Path) -> Result<u64, OpenError> {
     Ok(swept)
 }
 
-fn read_small(path: &Path) -> io::Result<String> {
+pub(super) fn read_small(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     File::open(path)?.take(SMALL_FILE_MAX).read_to_string(&mut text)?;
     Ok(text)

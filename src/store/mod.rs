@@ -25,6 +25,7 @@ mod embedded;
 mod finding;
 mod hex;
 mod holding;
+mod lock;
 mod restore;
 mod token;
 

@@ -30,8 +30,8 @@ pub struct Restored {
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
     /// The archive.
-    #[error(transparent)]
-    Backup(#[from] BackupError),
+    #[error("nothing was restored")]
+    Backup(#[source] BackupError),
     /// The data directory.
     #[error(transparent)]
     DataDir(#[from] OpenError),
@@ -53,7 +53,8 @@ pub enum RestoreError {
 ///
 /// # Errors
 ///
-/// [`RestoreError`]; nothing of the archive is left then, unless the disk fails between the last renames.
+/// [`RestoreError`]; nothing of the archive is left then, nor of the directory if it was not there, unless the disk fails between the
+/// last renames.
 pub fn restore(root: &Path, archive: impl Read) -> Result<Restored, RestoreError> {
     let empty = DataDir::claim_empty(root)?.ok_or_else(|| RestoreError::NotEmpty(root.to_owned()))?;
     let stage = empty.tmp().join(STAGED_RESTORE);
@@ -68,7 +69,8 @@ pub fn restore(root: &Path, archive: impl Read) -> Result<Restored, RestoreError
         Err(error) => {
             // Whatever stands against removing it stands in the way of the next try, which says so.
             let _ = clear(&stage);
-            return Err(error.into());
+            empty.abandon();
+            return Err(RestoreError::Backup(error));
         }
     };
     settle(&empty, &stage, &restored.head).map_err(disk(root))?;
@@ -92,7 +94,7 @@ fn unpack(stage: &Path, archive: impl Read) -> Result<Restored, BackupError> {
             if found.format > FORMAT { Err(BackupError::Newer(found.needs.clone())) } else { Ok(()) }
         },
         |name, content| {
-            let sha256 = copy(content, &stage.join(name))?;
+            let sha256 = copy(content, name, &stage.join(name))?;
             if name.strip_prefix("blobs/").is_some_and(|blob| blob != sha256) {
                 damaged.push(format!("{name}: has other content than was published"));
             }
@@ -103,12 +105,16 @@ fn unpack(stage: &Path, archive: impl Read) -> Result<Restored, BackupError> {
     Ok(Restored { head, foot, damaged })
 }
 
-/// Writes a new file (0600); the SHA-256 of what is in it.
-fn copy(content: &mut dyn Read, to: &Path) -> io::Result<String> {
+/// Writes a new file (0600) of this name in the archive; the SHA-256 of what is in it.
+fn copy(content: &mut dyn Read, name: &str, to: &Path) -> Result<String, BackupError> {
     if let Some(folder) = to.parent() {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
+    let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to);
+    let mut file = made.map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => BackupError::Damaged(format!("{name:?} stands in it twice")),
+        _ => BackupError::Io(error),
+    })?;
     let mut sha256 = Sha256::new();
     io::copy(&mut Counted { inner: content, print: &mut sha256, bytes: 0 }, &mut file)?;
     Ok(hex(&sha256.finalize()))

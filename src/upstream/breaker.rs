@@ -41,9 +41,14 @@ pub struct Down {
 impl Down {
     /// Without the reason, which may say more than everyone should read.
     pub fn summary(&self) -> String {
+        self.summary_of(&self.host)
+    }
+
+    /// The same under another name than its host and port.
+    pub fn summary_of(&self, name: &str) -> String {
         let what = if self.role == UpstreamRole::Sumdb { " (checksum database)" } else { "" };
         let since = OffsetDateTime::from(self.since).replace_nanosecond(0).ok().and_then(|since| since.format(&Rfc3339).ok());
-        format!("{}{what} is down since {}", self.host, since.unwrap_or_default())
+        format!("{name}{what} is down since {}", since.unwrap_or_default())
     }
 }
 

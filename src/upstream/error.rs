@@ -70,6 +70,22 @@ pub enum UpstreamError {
 }
 
 impl UpstreamError {
+    /// What whoever asked may read. Which host it was, at which port, and its own reasons are in the log: those who ask are not all meant
+    /// to know what stands behind the gateway.
+    pub fn told(&self) -> String {
+        const WHO: &str = "an upstream proxy";
+        match self {
+            Self::Off | Self::Denied(_) => self.to_string(),
+            Self::Down(down) => format!("{} and was not asked", down.summary_of(WHO)),
+            Self::Timeout { what, .. } => format!("{WHO} was too slow: {what}"),
+            Self::Status { status, .. } => format!("{WHO} answered {status}"),
+            Self::Failed { .. } => format!("{WHO} failed"),
+            Self::Cut { .. } => format!("{WHO} cut its answer short"),
+            Self::Redirect { .. } => format!("{WHO} sent a redirect that is not followed"),
+            Self::Malformed { .. } => format!("{WHO} sent a malformed answer"),
+        }
+    }
+
     /// What it tells of the upstream. One that answers is up, whatever it answers, unless it says itself that it is not.
     pub(super) fn went(&self) -> Went {
         let badly = |retry_after| Went::Badly { why: self.to_string(), retry_after };
@@ -78,6 +94,28 @@ impl UpstreamError {
             Self::Timeout { .. } | Self::Failed { .. } | Self::Cut { .. } => badly(None),
             Self::Status { status: 429 | 500.., retry_after, .. } => badly(*retry_after),
             Self::Status { .. } | Self::Redirect { .. } | Self::Malformed { .. } => Went::Well,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_asked_is_told_neither_host_nor_reason() {
+        let (host, reason) = ("inner.example:8443".to_owned(), "10.0.0.7 refused it".to_owned());
+        for error in [
+            UpstreamError::Timeout { host: host.clone(), what: "no answer" },
+            UpstreamError::Status { host: host.clone(), status: 500, retry_after: None },
+            UpstreamError::Failed { host: host.clone(), reason: reason.clone() },
+            UpstreamError::Cut { host: host.clone(), reason: reason.clone() },
+            UpstreamError::Redirect { host: host.clone(), reason: reason.clone() },
+            UpstreamError::Malformed { host, reason },
+        ] {
+            let told = error.told();
+            assert!(told.starts_with("an upstream proxy ") && !told.contains("inner") && !told.contains("10.0"), "{told}");
+            assert!(error.to_string().contains("inner.example:8443"), "the log has it: {error}");
         }
     }
 }

@@ -134,10 +134,10 @@ impl Upstream {
         self.skew.finding()
     }
 
-    /// The upstreams that are left alone now, in the order of the chain.
-    pub fn down(&self) -> Vec<Down> {
-        let each = self.hops.iter().flat_map(|hop| UpstreamRole::ALL.map(|role| (hop, role)));
-        each.filter_map(|(hop, role)| self.breakers.of(&hop.url, role).down()).collect()
+    /// The upstreams that are left alone now, in the order of the chain, each with its place there, counted from 1.
+    pub fn down(&self) -> Vec<(usize, Down)> {
+        let each = self.hops.iter().zip(1..).flat_map(|(hop, place)| UpstreamRole::ALL.map(|role| (place, hop, role)));
+        each.filter_map(|(place, hop, role)| Some((place, self.breakers.of(&hop.url, role).down()?))).collect()
     }
 
     /// Whether nobody of the chain can be asked: each is left alone, or there is none.

@@ -133,6 +133,52 @@ fn what_was_tried_in_vain_is_told_and_a_flood_of_it_is_a_few_lines() {
 }
 
 #[test]
+fn a_refused_publish_is_told_with_its_module_and_why() {
+    let upstream = Upstream::start();
+    let owners = "[owners.bound]\nvisibility = \"public\"\nmodules = [\"bound.example.com/mine/*\"]\n";
+    let gateway = Gateway::builder().upstream(&upstream).config(SETTINGS).config(owners).start();
+    let publish = |owner: &str, path: &str| gateway.publish(&module(owner, path));
+    publish("default", "claimed.example.com/lib").is(201);
+    publish("default", "claimed.example.com/lib").is(409);
+    publish("bound", "elsewhere.example.com/lib").is(403);
+    publish("bound", "elsewhere.example.com/other").is(403);
+    let unknown = publish("nobody", "claimed.example.com/lib");
+    assert_eq!(unknown.status, 403);
+    assert!(unknown.body.contains("there is no owner nobody in the settings: add [owners.nobody]"), "an admin is told: {unknown:?}");
+    let lines = trail(&gateway);
+    let refused: Vec<_> = lines.iter().filter(|line| line["event"] == "refusal").collect();
+    let told: Vec<_> = refused.iter().map(|line| ["rule", "reason", "module", "version"].map(|name| line[name].as_str())).collect();
+    assert_eq!(
+        told,
+        [
+            [Some("conflict"), Some("exists-same"), Some("claimed.example.com/lib"), Some("v1.0.0")],
+            [Some("rights"), Some("outside-modules"), Some("elsewhere.example.com/lib"), Some("v1.0.0")],
+            [Some("rights"), Some("outside-modules"), Some("elsewhere.example.com/other"), Some("v1.0.0")],
+            // Refused before its body was read.
+            [Some("rights"), Some("no-owner"), None, None],
+        ]
+    );
+}
+
+#[test]
+fn a_wrong_password_is_told_with_the_user_whom_it_names_if_there_is_one() {
+    let upstream = Upstream::start();
+    let hash = modgate::access::hash_password("right").expect("a hash");
+    let users = format!("[users.alice]\npassword_hash = \"{hash}\"\n");
+    let gateway = Gateway::builder().upstream(&upstream).config(SETTINGS).config(&users).start();
+    // The last has its password where the name belongs.
+    for user in ["alice:wrong-word", "bob:wrong-word", "misplaced-word:x"] {
+        let basic = format!("Basic {}", base64::Engine::encode(&base64::engine::general_purpose::STANDARD, user));
+        assert_eq!(gateway.ask("GET", "/", &[("Authorization", &basic)]).status, 401);
+    }
+    gateway.cli(&["verify"]).ok();
+    let lines = trail(&gateway);
+    let by: Vec<_> = lines.iter().filter(|line| line["rule"] == "credentials").filter_map(|line| line["by"].as_str()).collect();
+    assert_eq!(by, ["claimed:alice", "unknown"], "{lines:?}");
+    assert!(!format!("{lines:?}").contains("misplaced-word") && !format!("{lines:?}").contains("bob"), "{lines:?}");
+}
+
+#[test]
 fn the_command_prints_columns_from_a_moment_on_near_and_far() {
     let upstream = Upstream::start();
     let gateway = start(&upstream);

@@ -117,3 +117,12 @@ fn a_data_directory_of_format_1_is_upgraded_by_the_first_start() {
     gateway.restart();
     assert_eq!(gateway.ask("GET", "/corp.example.com/lib/@v/v1.1.0.zip", &ci).status, 200);
 }
+
+#[test]
+fn what_the_disk_says_is_told_once() {
+    let upstream = Upstream::start();
+    let gateway = Gateway::builder().upstream(&upstream).config(SETTINGS).start();
+    let nowhere = gateway.data_dir().with_extension("none").join("backup.tar");
+    let ran = gateway.cli(&["backup", nowhere.to_str().unwrap()]);
+    assert_eq!((ran.code, ran.stderr.matches("(os error").count()), (Some(1), 1), "{ran}");
+}

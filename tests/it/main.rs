@@ -27,6 +27,7 @@ mod publish;
 mod reload;
 mod responses;
 mod restart;
+mod settings;
 mod store_backup;
 mod store_contract;
 mod store_crash;

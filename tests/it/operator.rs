@@ -112,8 +112,23 @@ fn tokens_are_made_listed_and_revoked_at_once() {
     let authorization = format!("Bearer {token}");
     let head = || gateway.ask("HEAD", "/", &[("Authorization", &authorization)]).status;
     assert_eq!(head(), 200);
-    gateway.cli(&["token", "revoke", line.split('\t').next().expect("an id")]).ok();
+    let id = line.split('\t').next().expect("an id");
+    assert_eq!(gateway.cli(&["token", "revoke", id]).ok(), format!("revoked\t{id}\tci\n"));
     assert_eq!(head(), 401);
+    // By name: all that are called so. The id is told beside the token, which scripts take from standard output.
+    for _ in 0..2 {
+        let made = gateway.cli(&["token", "create", "--name", "many", "--scope", "read"]);
+        assert_eq!(made.ok().lines().count(), 1, "{made}");
+        let list = gateway.cli(&["token", "list"]).ok().to_owned();
+        assert!(
+            list.lines().any(|line| made.stderr.contains(&format!("its id is {}: ", line.split('\t').next().expect("an id")))),
+            "{made}"
+        );
+    }
+    let revoked = gateway.cli(&["token", "revoke", "many"]).ok().to_owned();
+    assert_eq!(revoked.lines().filter(|line| line.starts_with("revoked\t") && line.ends_with("\tmany")).count(), 2, "{revoked}");
+    assert!(!gateway.cli(&["token", "list"]).ok().contains("\tmany\t"));
+    gateway.cli(&["token", "revoke", "many"]).says(&["no token has the id or the name many"]).failed();
     for (bad, code) in [
         (&["--name", "", "--scope", "read"][..], 2),
         (&["--name", "x", "--scope", "write"], 2),
@@ -190,10 +205,8 @@ fn a_publish_that_its_owner_names_literally_is_in_the_log_however_quiet_that_is(
     gateway.publish(&module("corp.example.com/lib")).is(201);
     gateway.publish(&module("example.net/alpha")).is(201);
     let log = gateway.log_with(&["\"audit\"", "example.net/alpha"]);
-    let events = log.lines().filter(|line| line.contains("\"audit\"")).map(|line| {
-        let line: serde_json::Value = serde_json::from_str(line).expect("JSON");
-        serde_json::from_str::<serde_json::Value>(line["event"].as_str().expect("an event")).expect("JSON")
-    });
+    let lines = log.lines().filter(|line| line.contains("\"audit\""));
+    let events = lines.map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
     let shadowing: Vec<_> = events.filter(|event| event["event"] == "shadowing").collect();
     assert_eq!(shadowing.len(), 1, "{log}");
     assert_eq!((shadowing[0]["path"].as_str(), shadowing[0]["owner"].as_str()), (Some("example.net/alpha"), Some("default")));

@@ -123,9 +123,47 @@ fn an_archive_that_is_cut_or_changed_anywhere_is_refused_and_leaves_nothing() {
     });
 }
 
+/// It was not there before, and is not there now.
 fn leaves_nothing(root: &Path) -> bool {
-    let names: Vec<_> = fs::read_dir(root).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    names.iter().all(|name| name == "lock" || name == "tmp") && fs::read_dir(root.join("tmp")).map_or(0, Iterator::count) == 0
+    !root.exists()
+}
+
+#[test]
+fn what_is_no_backup_is_told_as_what_it_is_and_the_directory_is_left_as_it_was() {
+    runtime().block_on(async {
+        let dir = memory_dir();
+        let (stores, _) = open(&dir.path().join("original"), Disk::default()).unwrap();
+        act(&stores, 0).await.unwrap();
+        let whole = archive(&stores).await;
+        let told = |archive: &[u8]| {
+            let error = put_back(dir.path(), archive).unwrap_err();
+            assert!(leaves_nothing(&dir.path().join("restored")));
+            modgate::observe::chain(&error)
+        };
+        assert_eq!(
+            told(&[b"\x1f\x8b\x08\0", &whole[..1024]].concat()),
+            "nothing was restored: this is no backup of modgate: it is compressed; unpack it with gunzip, and restore what comes out"
+        );
+        // In the midst of a file's content, where whoever writes it down meets the end.
+        let cut = told(&whole[..1024 + 512 + 7]);
+        assert_eq!(cut, "nothing was restored: the backup is cut short: its last file, modgate-backup-end.json, is missing");
+        let head = first_file(&whole);
+        let second = &whole[head.len()..][..512];
+        let len = usize::from_str_radix(std::str::from_utf8(&second[124..135]).unwrap(), 8).unwrap().next_multiple_of(512);
+        let entry = &whole[head.len()..][..512 + len];
+        let name = std::str::from_utf8(&entry[..100]).unwrap().trim_end_matches('\0');
+        let twice = told(&[&head, entry, entry, &[0; 1024]].concat());
+        assert_eq!(twice, format!("nothing was restored: the backup is damaged: {name:?} stands in it twice"));
+
+        let root = dir.path().join("empty");
+        fs::create_dir(&root).unwrap();
+        restore(&root, Cursor::new(&whole[..1024])).unwrap_err();
+        assert_eq!(fs::read_dir(&root).unwrap().count(), 0, "neither lock nor tmp");
+        let home = dir.path().join("home");
+        fs::create_dir_all(home.join("records/mine")).unwrap();
+        restore(&home, Cursor::new(&whole)).unwrap_err();
+        assert!(!home.join("lock").exists(), "nor where others live");
+    });
 }
 
 #[test]

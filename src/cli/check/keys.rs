@@ -6,14 +6,17 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustls::client::verify_server_name;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::ParsedCertificate;
 
 use crate::access::ADMIN_TOKEN_FILE;
 use crate::cli::certificates;
 use crate::config::{self, Config, Tls};
 use crate::http::keeper::Prepared;
 use crate::http::local_ca;
+use crate::observe::chain;
 use crate::upstream;
 
 /// A certificate with less left than this is near its end. A running server renews its own 30 days before, so one
@@ -25,8 +28,11 @@ pub(super) fn findings(config: &Config) -> Vec<String> {
     let mut findings = Vec::new();
     match &config.server.tls {
         Some(Tls::Files { cert, key }) => match Prepared::from_files(&cert.value, &key.value) {
-            Ok(_) => findings.extend(certificate(&cert.value, SystemTime::now())),
-            Err(error) => findings.push(format!("{:#}", certificates::named(error, cert, key))),
+            Ok(_) => {
+                findings.extend(certificate(&cert.value, SystemTime::now()));
+                findings.extend(other_name(&cert.value, &config.server));
+            }
+            Err(error) => findings.push(chain(certificates::named(error, cert, key).as_ref())),
         },
         Some(Tls::Local) => findings.extend(folder(&local_ca::folder(&config.data_dir), SystemTime::now())),
         None => {}
@@ -82,6 +88,28 @@ fn certificate(file: &Path, now: SystemTime) -> Option<String> {
     (end.timestamp() < soon).then(|| format!("server.tls: the certificate in {} ends on {end}", file.display()))
 }
 
+/// A certificate that is not for the name that clients are told. Where a front stands before us, `server.public_url` is the front's.
+fn other_name(file: &Path, server: &config::Server) -> Option<String> {
+    let proxies = &server.trusted_proxies;
+    if proxies.unix || !proxies.networks.is_empty() {
+        return None;
+    }
+    let (told, host) = match &server.public_url {
+        Some(url) if url.scheme() == "https" => (format!("server.public_url is {url}"), url.host_str()?.to_owned()),
+        Some(_) => return None,
+        None => {
+            let first = server.tls_listen.first()?;
+            (format!("without server.public_url clients are told https://{first}"), first.ip().to_string())
+        }
+    };
+    let first = CertificateDer::from_pem_file(file).ok()?;
+    let certificate = ParsedCertificate::try_from(&first).ok()?;
+    // As a URL writes an IPv6 address.
+    let name = ServerName::try_from(host.trim_matches(['[', ']'])).ok()?;
+    let wrong = verify_server_name(&certificate, &name).is_err();
+    wrong.then(|| format!("server.tls: the certificate in {} is not for {host}, and {told}", file.display()))
+}
+
 /// A secret that not only its owner can read.
 fn open_to_others(file: &Path) -> Option<String> {
     open_to(file, 0o077)
@@ -114,6 +142,30 @@ mod tests {
         fs::remove_file(&file).unwrap();
         let findings = upstream(&config);
         assert!(matches!(&findings[..], [told] if told.starts_with("upstream.auth: ") && told.contains("secret")), "{findings:?}");
+    }
+
+    #[test]
+    fn a_certificate_is_for_the_name_that_clients_are_told() {
+        let scratch = tempfile::tempdir().unwrap();
+        local_ca::ensure(scratch.path(), &["go.example.com".to_owned()]).unwrap();
+        let told = |settings: &str| {
+            let files = format!("tls = {{ cert = \"{0}/cert.pem\", key = \"{0}/key.pem\" }}", scratch.path().display());
+            findings(&Config::from_toml(&format!("[server]\n{files}\n{settings}\n")).unwrap())
+        };
+        for fits in [
+            "tls_listen = [\"0.0.0.0:8443\"]\npublic_url = \"https://go.example.com:8443/go\"",
+            "tls_listen = [\"[::1]:8443\"]",
+            "tls_listen = [\"0.0.0.0:8443\"]\npublic_url = \"https://other.example.com\"\ntrusted_proxies = [\"127.0.0.1/32\"]",
+        ] {
+            assert_eq!(told(fits), Vec::<String>::new(), "{fits}");
+        }
+        for (settings, host) in [
+            ("tls_listen = [\"0.0.0.0:8443\"]\npublic_url = \"https://other.example.com\"", "other.example.com"),
+            ("tls_listen = [\"127.0.0.2:8443\"]", "127.0.0.2"),
+        ] {
+            let told = told(settings);
+            assert!(matches!(&told[..], [told] if told.contains(&format!("cert.pem is not for {host}, and"))), "{told:?}");
+        }
     }
 
     #[test]

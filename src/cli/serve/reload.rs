@@ -14,7 +14,7 @@ use crate::http::paste::Reached;
 use crate::http::{Addresses, Bounds};
 use crate::observe::audit::{Actor, Event};
 use crate::observe::logs::Logging;
-use crate::observe::spawn_blocking;
+use crate::observe::{chain, spawn_blocking};
 
 /// A running gateway, as far as settings can change it.
 pub(super) struct Running {
@@ -56,7 +56,7 @@ impl Running {
         match spawn_blocking(move || plan(&flags, &running, &foundation)).await.map_err(anyhow::Error::from).flatten() {
             Ok(plan) => self.enforce(plan).await,
             Err(error) => {
-                let text = format!("{error:#}");
+                let text = chain(error.as_ref());
                 // A line a problem, as `check` prints them.
                 for problem in text.lines() {
                     tracing::error!("{problem}");

@@ -70,7 +70,7 @@ impl Rig {
     }
 
     async fn send(&self, owner: &str, content_type: Option<&str>, body: &mut Pieces) -> Result<Published, PublishRefusal> {
-        self.hosted.publish(&name(owner), &publisher(), content_type, body).await
+        self.hosted.publish(&name(owner), &publisher(), content_type, body).await.map_err(|refused| refused.why)
     }
 
     async fn read(&self, ask: &ModuleAsk, seal: bool) -> Read {

@@ -31,6 +31,17 @@ async fn the_201_names_the_version_and_what_was_claimed() {
 }
 
 #[tokio::test]
+async fn a_claim_of_a_host_that_is_private_anyway_is_told_as_such() {
+    let rig = Rig::with(&SETTINGS.replace("github.com/acme/*", "corp.example.com")).await;
+    let text = rig.put("team", &module(LIB, "v1.0.0", "")).await.unwrap().text();
+    assert!(text.contains("corp.example.com was private before (rule: pattern), and is claimed too"), "{text}");
+    assert!(!text.contains("any more"), "{text}");
+    let below = SETTINGS.replace("github.com/acme/*", LIB);
+    let text = Rig::with(&below).await.put("team", &module(LIB, "v1.0.0", "")).await.unwrap().text();
+    assert!(text.contains("corp.example.com is claimed: no path under it is asked for upstream any more"), "{text}");
+}
+
+#[tokio::test]
 async fn a_go_mod_is_made_up_as_the_go_command_does() {
     let rig = Rig::new().await;
     rig.put("team", &zip(&[(&format!("{LIB}@v1.0.0/lib.go"), b"package lib\n")])).await.unwrap();
@@ -193,7 +204,7 @@ async fn a_version_that_exists_is_told_by_content_and_its_hash_only_to_readers()
 
     let stranger = Publisher { actor: Actor::local("token:ci"), may_read: false };
     for (zip, expected) in [(&zip, "same"), (&other, "other")] {
-        let refusal = rig.hosted.publish(&name("team"), &stranger, None, &mut Pieces::of(zip)).await.unwrap_err();
+        let refusal = rig.hosted.publish(&name("team"), &stranger, None, &mut Pieces::of(zip)).await.unwrap_err().why;
         assert_eq!(
             refusal.to_string(),
             format!("{LIB} v1.0.0 exists with {} content", if expected == "same" { "the same" } else { "other" })

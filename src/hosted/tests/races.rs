@@ -18,7 +18,7 @@ where
 }
 
 async fn publish(hosted: Arc<Hosted>, owner: &'static str, zip: Vec<u8>) -> Result<Published, PublishRefusal> {
-    hosted.publish(&name(owner), &publisher(), None, &mut Pieces::of(&zip)).await
+    hosted.publish(&name(owner), &publisher(), None, &mut Pieces::of(&zip)).await.map_err(|refused| refused.why)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -68,7 +68,8 @@ async fn one_publish_of_many_claims_the_host() {
     let rig = Rig::new().await;
     let uploads = (0..TASKS).map(|i| publish(rig.hosted.clone(), "team", module(&format!("corp.example.com/m{i}"), "v1.0.0", "")));
     let outcomes = at_once(uploads).await;
-    let claims: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.as_ref().unwrap().claimed.as_deref()).collect();
+    let claims: Vec<_> =
+        outcomes.iter().filter_map(|outcome| outcome.as_ref().unwrap().claimed.as_ref()).map(|claimed| claimed.host.as_str()).collect();
     assert_eq!(claims, ["corp.example.com"]);
 }
 

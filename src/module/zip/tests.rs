@@ -95,7 +95,7 @@ fn the_prefix_must_be_one_and_valid() {
     for (prefix, want) in [
         ("m@v1.0.0/", "malformed module path \"m\": missing dot in first path element"),
         ("x.y/m@v1/", "version \"v1\" is not canonical (should be \"v1.0.0\")"),
-        ("x.y/m@main/", "version \"main\" is not canonical (should be \"\")"),
+        ("x.y/m@main/", "version \"main\" is no semantic version, like \"v1.2.3\""),
         ("x.y/m@v1.0.0+meta/", "version \"v1.0.0+meta\" is not canonical (should be \"v1.0.0\")"),
         ("x.y/m@v2.0.0/", "x.y/m@v2.0.0: invalid version: should be v0 or v1, not v2"),
         ("x.y/m/v2@v1.0.0/", "x.y/m/v2@v1.0.0: invalid version: should be v2, not v1"),

@@ -166,10 +166,19 @@ pub enum Event {
 pub struct Refused {
     /// The rule that decided.
     pub rule: &'static str,
+    /// Why, where the rule alone says less: of a publish.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
     /// What was asked: `publish`, `delete`, `admin`, `zip`, ….
     pub kind: &'static str,
     /// The URL's path, escaped and short.
     pub path: String,
+    /// The module that was to be published, where the refusal came after its zip was judged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub module: Option<ModulePath>,
+    /// Its version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<Version>,
     /// What was answered.
     pub status: u16,
     /// How often it was so, within a minute, by the same principal: written when that is over. 1 where absent.

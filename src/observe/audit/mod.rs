@@ -5,6 +5,7 @@
 //! else stops: the events are in the log.
 
 mod event;
+mod log;
 mod read;
 mod refusals;
 mod trail;
@@ -27,6 +28,7 @@ pub use read::{Page, Position};
 
 use crate::durable::Disk;
 use crate::observe::metrics::AuditMetrics;
+use log::log;
 use refusals::Refusals;
 use writer::Writer;
 
@@ -146,13 +148,6 @@ impl std::fmt::Debug for Audit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Audit").field("dir", &self.kept.as_ref().map(|kept| &kept.dir)).finish()
     }
-}
-
-fn log(actor: &Actor, event: &Event) {
-    let request_id = actor.request_id.as_deref();
-    let peer = actor.peer.map(|peer| peer.to_string());
-    let json = serde_json::to_string(event).unwrap_or_default();
-    tracing::info!(target: "audit", request_id, peer, by = &*actor.by, event = json);
 }
 
 /// A line as it is written.

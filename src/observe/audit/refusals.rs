@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Actor, Refused};
+use crate::module::{ModulePath, Version};
 
 /// How long those that are alike are one.
 pub(super) const WINDOW: Duration = Duration::from_secs(60);
@@ -19,6 +20,15 @@ struct Key {
     by: Arc<str>,
     rule: &'static str,
     path: String,
+    module: Option<ModulePath>,
+    version: Option<Version>,
+}
+
+impl Key {
+    fn of(actor: &Actor, refused: &Refused) -> Self {
+        let Refused { rule, path, module, version, .. } = refused;
+        Self { by: actor.by.clone(), rule, path: path.clone(), module: module.clone(), version: version.clone() }
+    }
 }
 
 struct Alike {
@@ -39,13 +49,12 @@ impl Refusals {
     /// Counts a refusal. What is to be written now: itself, or nothing.
     pub(super) fn admit(&mut self, actor: &Actor, refused: &Refused, now: Instant) -> Option<(Actor, Refused)> {
         let (mut actor, mut refused) = (actor.clone(), refused.clone());
-        let key = |actor: &Actor, refused: &Refused| Key { by: actor.by.clone(), rule: refused.rule, path: refused.path.clone() };
-        if self.lately.len() >= DIFFERENT_MAX && !self.lately.contains_key(&key(&actor, &refused)) {
+        if self.lately.len() >= DIFFERENT_MAX && !self.lately.contains_key(&Key::of(&actor, &refused)) {
             actor = Actor::local(SEVERAL);
-            SEVERAL.clone_into(&mut refused.path);
+            refused = Refused { path: SEVERAL.to_owned(), module: None, version: None, reason: None, ..refused };
         }
         let mut first = false;
-        let alike = self.lately.entry(key(&actor, &refused)).or_insert_with(|| {
+        let alike = self.lately.entry(Key::of(&actor, &refused)).or_insert_with(|| {
             first = true;
             // The rest of them came in other requests.
             let actor = Actor { request_id: None, ..actor.clone() };
@@ -76,7 +85,8 @@ mod tests {
     use super::*;
 
     fn refused(path: &str) -> Refused {
-        Refused { rule: "rights", kind: "publish", path: path.to_owned(), status: 403, times: 1 }
+        let (path, module) = (path.to_owned(), None);
+        Refused { rule: "rights", reason: None, kind: "publish", path, module, version: None, status: 403, times: 1 }
     }
 
     #[test]
@@ -89,6 +99,8 @@ mod tests {
         }
         assert!(refusals.admit(&actor("b"), &refused("/x"), start).is_some(), "another principal");
         assert!(refusals.admit(&actor("a"), &refused("/y"), start).is_some(), "another path");
+        let module = Some("corp.example.com/lib".parse().unwrap());
+        assert!(refusals.admit(&actor("a"), &Refused { module, ..refused("/x") }, start).is_some(), "another module");
         assert_eq!(refusals.due(start + WINDOW - Duration::from_millis(1)), []);
         let more = (Actor { request_id: None, ..actor("a") }, Refused { times: 3, ..refused("/x") });
         assert_eq!(refusals.due(start + WINDOW), [more]);

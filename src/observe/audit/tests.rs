@@ -78,7 +78,18 @@ async fn what_was_not_waited_for_is_on_disk_when_the_last_clone_is_gone() {
     for n in 0..100 {
         audit.clone().record(&Actor::local("operator"), &claim(n));
     }
-    let refused = || Event::Refusal(Refused { rule: "rights", kind: "publish", path: "/x".to_owned(), status: 403, times: 1 });
+    let refused = || {
+        Event::Refusal(Refused {
+            rule: "rights",
+            reason: None,
+            kind: "publish",
+            path: "/x".to_owned(),
+            module: None,
+            version: None,
+            status: 403,
+            times: 1,
+        })
+    };
     (0..5).for_each(|_| audit.record(&Actor::local("user:eve"), &refused()));
     drop(audit);
     let lines = open(dir.path(), &metrics).page(LONG_AGO, None, 1000).unwrap().lines;

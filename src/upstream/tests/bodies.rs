@@ -105,7 +105,7 @@ async fn five_bodies_in_a_row_that_stall_or_break_off_open_the_breaker() {
     }
     assert!(matches!(world.get(stalls()).await, Err(UpstreamError::Timeout { .. })));
     assert_eq!(world.state(), 2, "told before anybody asks again");
-    assert!(world.upstream.down()[0].why.contains("stalled"), "{:?}", world.upstream.down());
+    assert!(world.upstream.down()[0].1.why.contains("stalled"), "{:?}", world.upstream.down());
     assert!(world.refuses().await);
 }
 
@@ -137,7 +137,7 @@ async fn an_answer_that_begins_well_ends_no_outage_before_its_end() {
     assert_eq!(world.state(), 2, "given up: the next one may try");
     assert!(matches!(world.get(stalls_at_once()).await, Err(UpstreamError::Timeout { .. })));
     assert_eq!(world.state(), 2);
-    assert!(world.upstream.down()[0].why.contains("stalled"), "{:?}", world.upstream.down());
+    assert!(world.upstream.down()[0].1.why.contains("stalled"), "{:?}", world.upstream.down());
     assert!(world.refuses().await);
     world.pass(Duration::from_secs(2));
     assert_eq!(world.get(whole()).await.unwrap(), b"v1.0.0\n");

@@ -31,8 +31,7 @@ fn the_go_command_finds_a_moved_module_at_its_new_owner_and_no_more_at_the_old_o
     assert!(moved.starts_with("corp.example.com/lib is owner other's now, and was pub's: 2 versions, "), "{moved}");
     let log = gateway.log_with(&["\"audit\"", "claim-moved"]);
     let line = log.lines().find(|line| line.contains("claim-moved")).expect("a line");
-    let event = serde_json::from_str::<Value>(line).expect("JSON")["event"].as_str().map(str::to_owned).expect("an event");
-    let event: Value = serde_json::from_str(&event).expect("JSON");
+    let event: Value = serde_json::from_str(line).expect("JSON");
     assert_eq!((&event["path"], &event["from"], &event["to"]), (&json!(path), &json!("pub"), &json!("other")));
 
     for _ in 0..2 {
@@ -86,8 +85,10 @@ fn a_path_is_not_moved_to_an_owner_that_could_not_publish_it() {
         }
     }
     // Without a server it is done too; a pattern is what lets it be private.
-    gateway.cli(&["claim", "move", private, "--owner", "priv"]).ok();
-    gateway.cli(&["claim", "move", claimed, "--owner", "other"]).ok();
+    let narrowed = gateway.cli(&["claim", "move", private, "--owner", "priv"]).ok().to_owned();
+    assert!(narrowed.contains("; read by no user but admins (private), and was by everyone (public)\n"), "{narrowed}");
+    let alike = gateway.cli(&["claim", "move", claimed, "--owner", "other"]).ok().to_owned();
+    assert!(alike.ends_with("; read by everyone (public), as before\n"), "{alike}");
     gateway.start();
     assert_eq!(gateway.ask("GET", "/corp.example.com/lib/@v/list", &[]).status, 404);
     assert_eq!(names(&get(&gateway, None, "/api/v1/packages/other")), ["claimed.example.com/lib@v1.0.0"]);

@@ -43,8 +43,8 @@ fn gc_shows_what_an_owner_does_not_retain_and_removes_it_only_by_force() {
     assert_eq!(goes(&gateway, false), shown, "without a server");
     gateway.start();
     assert_eq!(goes(&gateway, true), shown);
-    let log = gateway.log_with(&["\\\"delete\\\"", PSEUDO]);
-    assert_eq!(log.lines().filter(|line| line.contains("\"audit\"") && line.contains("\\\"delete\\\"")).count(), 2, "{log}");
+    let log = gateway.log_with(&["\"event\":\"delete\"", PSEUDO]);
+    assert_eq!(log.lines().filter(|line| line.contains("\"audit\"") && line.contains("\"event\":\"delete\"")).count(), 2, "{log}");
     assert_eq!(gateway.cli(&["gc", "--force"]).ok(), "nothing to remove\n");
     for _ in 0..2 {
         assert_eq!(names(&get(&gateway, None, "/api/v1/packages/pub")), [all[0].clone(), all[2].clone()]);
