@@ -14,6 +14,7 @@ mod rule;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod watched;
 
 pub use explain::{ExplainedClass, Explanation, miss_text};
 pub use permit::{Denied, Gate, PublicPath};
