@@ -16,7 +16,7 @@ mod tests;
 mod tree;
 mod watched;
 
-pub use explain::{ExplainedClass, Explanation, miss_text};
+pub use explain::{ExplainedClass, Explanation, Reader, SignIn, miss_text};
 pub use permit::{Denied, Gate, PublicPath};
 pub use policy::Policy;
 pub use publish::{Opening, Shadow};
