@@ -39,7 +39,8 @@ pub(super) fn client(peer: Option<SocketAddr>, listener: ListenerKind, headers: 
 /// Whether the request came over https: to us, or to a trusted front that says so.
 pub(super) fn is_https(peer: Option<SocketAddr>, listener: ListenerKind, headers: &HeaderMap, trusted: &TrustedProxies) -> bool {
     let said = || headers.get(PROTO).and_then(|value| value.to_str().ok()?.split(',').next());
-    let by_front = || is_front(peer.map(|peer| peer.ip()), listener, trusted) && said().is_some_and(|s| s.trim().eq_ignore_ascii_case("https"));
+    let by_front =
+        || is_front(peer.map(|peer| peer.ip()), listener, trusted) && said().is_some_and(|s| s.trim().eq_ignore_ascii_case("https"));
     listener.is_tls() || by_front()
 }
 

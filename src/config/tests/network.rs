@@ -192,7 +192,8 @@ fn trusted_proxies_are_networks_addresses_and_unix() {
     }
     let told = one_problem("server.trusted_proxies = ['::ffff:10.0.0.0/95']");
     assert!(told.contains("write the IPv4 network"), "{told}");
-    let everyone = load_text("server.trusted_proxies = ['::ffff:0.0.0.0/96']", Path::new("x"), &Flags::default(), &environment(&[])).unwrap();
+    let everyone =
+        load_text("server.trusted_proxies = ['::ffff:0.0.0.0/96']", Path::new("x"), &Flags::default(), &environment(&[])).unwrap();
     assert!(everyone.warnings.iter().any(|warning| warning.contains("0.0.0.0/0 is everyone")), "{:?}", everyone.warnings);
     for bad in ["10.0.0.0/33", "10.0.0", "front.example", "unix:/x", "*", ""] {
         let told = one_problem(&format!("server.trusted_proxies = ['{bad}']"));

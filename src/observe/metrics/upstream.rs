@@ -52,17 +52,8 @@ pub enum UpstreamOutcome {
 }
 
 impl UpstreamOutcome {
-    const ALL: [Self; 9] = [
-        Self::Found,
-        Self::Absent,
-        Self::Status,
-        Self::Timeout,
-        Self::Failed,
-        Self::Cut,
-        Self::Redirect,
-        Self::Malformed,
-        Self::Probe,
-    ];
+    const ALL: [Self; 9] =
+        [Self::Found, Self::Absent, Self::Status, Self::Timeout, Self::Failed, Self::Cut, Self::Redirect, Self::Malformed, Self::Probe];
 
     fn word(self) -> &'static str {
         match self {

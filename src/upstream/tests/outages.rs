@@ -64,7 +64,8 @@ async fn an_upstream_that_keeps_failing_is_not_asked_and_new_settings_do_not_cha
     let reset = Act::Raw(Vec::new());
     let hang = Act::Hang(b"HTTP/1.1 200 OK\r\n".to_vec());
     let cut = Act::Raw(b"HTTP/1.1 404 X\r\nContent-Length: 9\r\n\r\nno".to_vec());
-    for (number, act) in [Act::status(500, "text/plain", ""), Act::status(429, "text/plain", ""), reset, hang, cut].into_iter().enumerate() {
+    for (number, act) in [Act::status(500, "text/plain", ""), Act::status(429, "text/plain", ""), reset, hang, cut].into_iter().enumerate()
+    {
         assert!(!matches!(world.fail(number, act).await, UpstreamError::Down(_)));
     }
     world.fake.set(LIST, whole());
@@ -141,8 +142,7 @@ async fn whoever_tries_it_shows_its_credentials_and_is_told_what_came_of_it() {
     let auth = vec![config::UpstreamAuth { url: world.fake.url.clone(), secret: config::Secret::Bearer { file: secret } }];
     let config = config::Upstream { auth, ..world.fake.config() };
     let metrics = crate::observe::metrics::Metrics::new().unwrap();
-    let upstream =
-        Upstream::new(&config, fake::gate(Arc::default()), world.breakers.clone(), metrics.upstream.clone()).unwrap();
+    let upstream = Upstream::new(&config, fake::gate(Arc::default()), world.breakers.clone(), metrics.upstream.clone()).unwrap();
     let counted = |line: &str| assert!(metrics.text().unwrap().lines().any(|l| l == line), "{line}: {}", metrics.text().unwrap());
     world.fake.set("/", Act::Hang(Vec::new()));
     world.pass(Duration::from_secs(1));
@@ -176,7 +176,9 @@ async fn what_is_answered_promptly_opens_no_breaker() {
 #[tokio::test]
 async fn what_fails_where_a_redirect_leads_is_not_counted_against_who_sent_it() {
     let (world, elsewhere) = (World::new().await, Fake::start().await);
-    for (number, act) in [Act::status(500, "text/plain", ""), Act::lying(9, b"v1"), Act::Raw(Vec::new()), later(429, 60)].into_iter().enumerate() {
+    for (number, act) in
+        [Act::status(500, "text/plain", ""), Act::lying(9, b"v1"), Act::Raw(Vec::new()), later(429, 60)].into_iter().enumerate()
+    {
         elsewhere.set(&format!("/{number}"), act);
         for module in 0..6 {
             let to = elsewhere.url.join(&format!("/{number}")).unwrap();
