@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::access::{Access, AuthError, BaseAccess, Principal};
 use crate::cache::{Absence, Asker, Body, Cache, CacheError, CacheStatus, Cached, Resolved};
 use crate::config::{Config, Miss};
-use crate::egress::{Denied, Policy, Verdict, miss_text, no_sumdb};
+use crate::egress::{Denied, Policy, Reader, SignIn, Verdict, miss_text, no_sumdb};
 use crate::hosted::{Hosted, Outside, PublishRefusal, Publisher, Read, Upload, UploadError, View};
 use crate::module::{ModulePath, OwnerName, Version};
 use crate::observe::audit::{Actor, Audit};
@@ -47,6 +47,8 @@ pub struct How {
     pub head: bool,
     /// What is remembered of lists, branches and absences does not do.
     pub no_cache: bool,
+    /// It came over https, to us or to a front that says so.
+    pub https: bool,
 }
 
 /// Who asks, and in which request.
@@ -230,12 +232,12 @@ pub struct Gateway {
     cache: Cache,
     sumdb: Proxy,
     miss: Miss,
-    /// host:port of the https address, for the line that tells how to sign in.
-    https_authority: Option<String>,
+    /// For the line that tells how to.
+    sign_in: Option<SignIn>,
 }
 
 impl Gateway {
-    /// Over these parts. `https_authority`: host:port of the https address, for the line that tells how to sign in.
+    /// Over these parts. `sign_in`: for the line that tells how to.
     pub fn new(
         config: &Config,
         stores: Stores,
@@ -243,11 +245,11 @@ impl Gateway {
         policy: Arc<Policy>,
         cache: Cache,
         audit: Audit,
-        https_authority: Option<String>,
+        sign_in: Option<SignIn>,
     ) -> Self {
         let hosted = Hosted::new(config, stores, policy.clone(), audit);
         let sumdb = Proxy::new(cache.clone(), config.upstream.sumdb.clone());
-        Self { access, policy, hosted, cache, sumdb, miss: config.private.miss, https_authority }
+        Self { access, policy, hosted, cache, sumdb, miss: config.private.miss, sign_in }
     }
 
     /// Who asks. `authorization` is the header as it was sent, `from` the client's address, `read` whether it is a read that is asked.
@@ -297,7 +299,7 @@ impl Gateway {
         }
         let verdict = self.policy.decide(path).await?;
         if !verdict.is_public() {
-            return Err(self.miss(&view, verdict).await);
+            return Err(self.miss(&view, verdict, self.reader(who, how)).await);
         }
         match ask {
             ModuleAsk::Alias(_) => Err(Refusal::Absent(format!("{path}: the latest.* files are there for modules hosted here only"))),
@@ -307,7 +309,7 @@ impl Gateway {
                 Ok(resolved) => found(resolved),
                 // Published here, or claimed, since it was judged above: from now on it is a miss like any other.
                 Err(CacheError::Denied(denied)) => Err(match &*denied {
-                    Denied::Private(verdict) => self.miss(&view, Verdict::clone(verdict)).await,
+                    Denied::Private(verdict) => self.miss(&view, Verdict::clone(verdict), self.reader(who, how)).await,
                     Denied::Store(error) => error.into(),
                 }),
                 Err(error) => Err(self.refuse(error)),
@@ -396,10 +398,17 @@ impl Gateway {
         }
     }
 
+    fn reader<'a>(&'a self, who: &'a Principal, how: How) -> Reader<'a> {
+        match who.is_anonymous() {
+            true => Reader::Anonymous { sign_in: self.sign_in.as_ref(), https: how.https },
+            false => Reader::SignedIn(who.text()),
+        }
+    }
+
     /// The one answer for every private path that is not for this caller: whatever the rule, whatever is hosted that they do not see.
-    async fn miss(&self, view: &View<'_>, verdict: Verdict) -> Refusal {
+    async fn miss(&self, view: &View<'_>, verdict: Verdict, reader: Reader<'_>) -> Refusal {
         let path = &verdict.path;
-        let text = miss_text(path, self.https_authority.as_deref(), self.policy.holds_unknown_hosts());
+        let text = miss_text(path, reader, self.policy.holds_unknown_hosts());
         // A refusal above or below what they see would keep the go command from it.
         let shown = |owner: &OwnerName| view.owner.is_none_or(|base| base == owner) && (view.sees)(owner);
         let miss = match self.miss {

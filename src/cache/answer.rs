@@ -113,6 +113,7 @@ impl From<UpstreamError> for CacheError {
             UpstreamError::Denied(denied) => Self::Denied(Arc::new(denied)),
             UpstreamError::Timeout { .. } => Self::Timeout(Arc::new(error)),
             UpstreamError::Down(_)
+            | UpstreamError::Held { .. }
             | UpstreamError::Status { .. }
             | UpstreamError::Failed { .. }
             | UpstreamError::Cut { .. }

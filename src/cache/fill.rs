@@ -149,8 +149,8 @@ impl Inner {
                 Ok(filled) => return Ok(filled),
                 Err(e @ UpstreamError::Denied(_)) => return Err(e.into()),
                 Err(error) => {
-                    // That it is down was told when it went down.
-                    if !matches!(error, UpstreamError::Down(_)) {
+                    // That it is down was told when it went down, and why it is to be left alone when it said so.
+                    if !matches!(error, UpstreamError::Down(_) | UpstreamError::Held { .. }) {
                         tracing::warn!(%asset, %error, "an upstream failed");
                     }
                     walk.failed(error);

@@ -167,7 +167,8 @@ impl Inner {
     async fn keep_zip(&self, asset: &Asset, landing: Arriving) -> Result<Filled, UpstreamError> {
         let Arriving { staged, mut incoming, .. } = landing;
         let host = incoming.host().to_owned();
-        let broken = |e: String| UpstreamError::Failed { host: host.clone(), reason: format!("cannot check the zip: {e}") };
+        let broken =
+            |e: String| UpstreamError::Failed { host: host.clone(), connected: true, reason: format!("cannot check the zip: {e}") };
         let staged = staged.ok_or_else(|| broken("it was not staged".to_owned()))?;
         let len = staged.len();
         let reader = staged.reader().map_err(|e| broken(e.to_string()))?;

@@ -130,8 +130,9 @@ pub struct TrustedProxies {
 }
 
 impl TrustedProxies {
-    /// Whether this (canonical) address is a front's.
+    /// Whether this address is a front's; an IPv4-mapped one counts as the IPv4 address that it is.
     pub fn holds(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
         self.networks.iter().any(|network| network.contains(&address))
     }
 }

@@ -153,8 +153,23 @@ pub(super) fn trusted_proxy(text: &str) -> Result<Option<IpNet>, Wrong> {
     if text == "unix:" {
         return Ok(None);
     }
+    let wrong = || Wrong::expected("a network or an address, like \"10.0.0.0/8\" or \"192.0.2.1\", or \"unix:\"");
     let network = text.parse().ok().or_else(|| text.parse().ok().map(|address: IpAddr| IpNet::from(address)));
-    network.map(Some).ok_or_else(|| Wrong::expected("a network or an address, like \"10.0.0.0/8\" or \"192.0.2.1\", or \"unix:\""))
+    let Some(network) = network else { return Err(wrong()) };
+    canonical(network).map(Some).ok_or_else(|| wrong().hint("what is written as IPv6 here reaches beyond IPv4: write the IPv4 network"))
+}
+
+/// A network of IPv4-mapped addresses (`::ffff:10.0.0.0/104`) as the IPv4 network that it is, since peers are compared so. `None`: one
+/// that is written so and holds more than that.
+fn canonical(network: IpNet) -> Option<IpNet> {
+    let mapped = match network {
+        IpNet::V4(_) => None,
+        IpNet::V6(v6) => v6.addr().to_ipv4_mapped(),
+    };
+    match mapped {
+        Some(address) => IpNet::new(address.into(), network.prefix_len().checked_sub(96)?).ok(),
+        None => Some(network),
+    }
 }
 
 /// What clients call this server: `http` or `https`, a host, perhaps a port, perhaps a path. The path is of the characters that are

@@ -8,21 +8,50 @@ use super::rule::{Opened, Rule, Verdict, Where};
 use crate::module::ModulePath;
 
 /// The longest part of a module path that a refusal repeats, bytes: refusals stay under 600.
-const MISS_PATH_BYTES_MAX: usize = 300;
+const MISS_PATH_BYTES_MAX: usize = 200;
+
+/// Where credentials are taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignIn {
+    /// The gateway's https address, as GOPROXY takes it.
+    pub goproxy: String,
+    /// Its host and port, as `~/.netrc` takes them.
+    pub machine: String,
+}
+
+/// Whom a miss is told.
+#[derive(Clone, Copy, Debug)]
+pub enum Reader<'a> {
+    /// Who has shown no credentials.
+    Anonymous {
+        /// Where they could; none if nowhere.
+        sign_in: Option<&'a SignIn>,
+        /// They came over https already, or over what may have been: the go command sends no credentials otherwise.
+        https: bool,
+    },
+    /// Who has, by their name in logs.
+    SignedIn(&'a str),
+}
 
 /// The body of a miss: one line, without a line end, the same whatever the rule and whatever is hosted.
 ///
-/// `https` is `host:port` of the address at which credentials are taken; none if there is no such address. `holds`: unknown hosts are
-/// held as private; that is said of every path then, or what is not said of a path would tell that something is hosted near it.
-pub fn miss_text(path: &ModulePath, https: Option<&str>, holds: bool) -> String {
+/// `holds`: unknown hosts are held as private; that is said of every path then, or what is not said of a path would tell that something
+/// is hosted near it.
+pub fn miss_text(path: &ModulePath, reader: Reader<'_>, holds: bool) -> String {
     let path = path.as_str();
     // Paths are ASCII.
     let shown = path.get(..MISS_PATH_BYTES_MAX).map_or_else(|| path.to_owned(), |start| format!("{start}..."));
     let unknown = if holds { " (or at a host unknown here: see `modgate claim public`)" } else { "" };
-    let start = format!("{shown} is private here{unknown} and not available to you; publish it, or sign in");
-    match https {
-        Some(authority) => format!("{start}: machine {authority} in ~/.netrc"),
-        None => format!("{start} over https"),
+    let start = format!("{shown} is private here{unknown} and not available to you");
+    match reader {
+        Reader::SignedIn(name) => format!("{start}, signed in as {name}; publish it, or ask for the right to read it"),
+        Reader::Anonymous { sign_in: Some(SignIn { machine, .. }), https: true } => {
+            format!("{start}; publish it, or sign in: machine {machine} in ~/.netrc")
+        }
+        Reader::Anonymous { sign_in: Some(SignIn { goproxy, machine }), https: false } => {
+            format!("{start}; publish it, or sign in over https alone: GOPROXY={goproxy}, machine {machine} in ~/.netrc")
+        }
+        Reader::Anonymous { sign_in: None, .. } => format!("{start}; publish it, or sign in over https"),
     }
 }
 

@@ -14,8 +14,9 @@ mod rule;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod watched;
 
-pub use explain::{ExplainedClass, Explanation, miss_text, no_sumdb};
+pub use explain::{ExplainedClass, Explanation, Reader, SignIn, miss_text, no_sumdb};
 pub use permit::{Denied, Gate, PublicPath};
 pub use policy::Policy;
 pub use publish::{Opening, Shadow};

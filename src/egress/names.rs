@@ -5,15 +5,13 @@ use std::borrow::Cow;
 
 use crate::config::PublicHosts;
 use crate::module::ModulePath;
+use crate::store::KnownModules;
 
 /// The separator of keys. Below every character of a path, so that in sorted keys all that lies below a path follows it directly.
 const SEPARATOR: char = '\0';
 
 /// The shared host whose modules carry their major version in the repository's element.
 const GOPKG: &str = "gopkg.in";
-
-/// `.vN` of [`GOPKG`] is looked for among known modules up to below this; a higher one opens nothing.
-const GOPKG_MAJOR_END: u32 = 100;
 
 /// Host suffixes under which no public module can be: reserved, or in private use everywhere.
 const NEVER_PUBLIC_SUFFIXES: &[&str] = &[
@@ -173,15 +171,24 @@ fn gopkg_major(element: &str) -> Option<&str> {
     (!name.is_empty() && !major.is_empty() && major.bytes().all(|b| b.is_ascii_digit())).then_some(name)
 }
 
-/// The paths at which a module of this repository can begin, so that whether one is known can be asked.
-pub(super) fn spellings_of_root(root: &str) -> impl Iterator<Item = String> {
+/// Whether a known module is in the repository with this root. As many look-ups whatever is known.
+pub(super) fn is_known_repository(root: &str, known: &dyn KnownModules) -> bool {
     let path = root.replace(SEPARATOR, "/");
-    let majors = if first_element(root) == GOPKG { 0..GOPKG_MAJOR_END } else { 0..0 };
-    let of_majors = {
-        let path = path.clone();
-        majors.flat_map(move |major| [format!("{path}.v{major}"), format!("{path}.v{major}-unstable")])
+    let itself = known.any_at_or_below(&path);
+    let dot_git = known.any_at_or_below(&format!("{path}.git"));
+    let versioned = first_element(root) == GOPKG && {
+        // ':' is what follows '9'.
+        let begin = format!("{path}.v");
+        known.any_between(&format!("{begin}0"), &format!("{begin}:"), &|known| known.strip_prefix(&*begin).is_some_and(begins_with_major))
     };
-    [path.clone(), format!("{path}.git")].into_iter().chain(of_majors)
+    itself || dot_git || versioned
+}
+
+/// Whether this is `3`, `3-unstable`, or that and a `/`.
+fn begins_with_major(text: &str) -> bool {
+    let element = text.split('/').next().unwrap_or_default();
+    let digits = element.strip_suffix("-unstable").unwrap_or(element);
+    !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// Whether no public module can be at this host (lower case): an IP address in any form that a resolver may read as

@@ -1,18 +1,17 @@
 //! The one way out: a [`PublicPath`], made here and nowhere else, after the ledger holds the path.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::policy::Policy;
 use super::rule::{Rule, Verdict};
+use super::watched::Watched;
 use crate::module::ModulePath;
 use crate::observe::audit::{Actor, Audit, Event};
 use crate::store::{Fresh, HostedIndex, StoreError};
-
-/// Unknown hosts that are remembered to have been recorded: one that was forgotten is recorded again.
-const WATCHED_MAX: u64 = 10_000;
 
 /// A module path that may leave, and stands in the egress ledger, durably.
 ///
@@ -94,14 +93,14 @@ pub struct Gate {
     /// Sent to when another policy has come into force.
     enforced: watch::Sender<()>,
     audit: Audit,
-    /// Unknown hosts whose first path was recorded, under whichever policy.
-    watched: moka::sync::Cache<String, ()>,
+    /// What was recorded at unknown hosts, under whichever policy.
+    watched: Watched,
 }
 
 impl Gate {
     /// Opens with `policy` in force. Records in `audit` what is let out at unknown hosts.
     pub fn new(policy: Arc<Policy>, audit: Audit) -> Self {
-        Self { in_force: ArcSwap::new(policy), enforced: watch::Sender::new(()), audit, watched: moka::sync::Cache::new(WATCHED_MAX) }
+        Self { in_force: ArcSwap::new(policy), enforced: watch::Sender::new(()), audit, watched: Watched::default() }
     }
 
     /// Puts `policy` in force. No permit that is given after this returns rests on the one before.
@@ -144,12 +143,16 @@ impl Gate {
         }
     }
 
-    /// Records that a path is let out at an unknown host, once a host.
+    /// Records that a path is let out at an unknown host, once a host and day. All of them are in the ledger, and counted.
     fn watch(&self, path: &ModulePath, principal: &str) {
         let host = path.host().to_ascii_lowercase();
-        if self.watched.entry(host.clone()).or_insert(()).is_fresh() {
-            tracing::warn!(host, %path, by = principal, "a path at a host that nobody knows leaves");
-            self.audit.record(&Actor::local(principal), &Event::UnknownHost { host, path: path.clone() });
+        let admitted = self.watched.admits(&host, Instant::now());
+        let event = Event::UnknownHost { host, path: path.clone() };
+        if admitted {
+            tracing::warn!(host = path.host(), %path, by = principal, "a path at a host that nobody knows leaves");
+            self.audit.record(&Actor::local(principal), &event);
+        } else {
+            self.audit.count(&event);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::names::{Name, is_never_public, is_shared_root, key_prefixes, path_prefixes, root_key, spellings_of_root};
+use super::names::{Name, is_known_repository, is_never_public, is_shared_root, key_prefixes, path_prefixes, root_key};
 use super::patterns::Patterns;
 use super::rule::{Class, Opened, Rule, Verdict, Where};
 use super::tree::Tree;
@@ -254,10 +254,10 @@ impl Policy {
             return None;
         }
         let key = root_key(name);
-        let roots = key_prefixes(&key).filter_map(|root| tree.in_repository(root).map(|place| (root, place)));
-        let judged = roots.map(|(root, place)| {
-            let opened = spellings_of_root(root).any(|spelling| known.any_at_or_below(&spelling));
-            (Where::Hosted(place.clone()), opened)
+        let judged = key_prefixes(&key).filter_map(|root| {
+            // Looked up whether or not anything is hosted there: the time must not tell.
+            let opened = is_known_repository(root, known);
+            tree.in_repository(root).map(|place| (Where::Hosted(place.clone()), opened))
         });
         // One that nothing opens decides.
         judged.min_by_key(|(_, opened)| *opened)

@@ -1,5 +1,5 @@
 //! A connection's socket as Pingora sees it: counts what comes in, bounds a request head, holds back a response head until its body
-//! follows, and fails a write that makes no progress.
+//! follows, and fails a write that makes no progress, or makes it too slowly.
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -18,7 +18,9 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
+
+use super::patience::Patience;
 
 /// Most bytes that are held back while corked: a response head with room to spare.
 const HELD_MAX: usize = 64 << 10;
@@ -104,15 +106,16 @@ pub(super) struct Conn {
     wire: Arc<Wire>,
     /// Written by Pingora, not yet by us.
     held: BytesMut,
-    /// How long a write may make no progress.
-    stall: Duration,
-    /// Runs while a write waits.
-    timer: Option<Pin<Box<Sleep>>>,
+    /// With whoever is to read what is written.
+    patience: Patience,
+    /// While a write waits: since when, and until when it may.
+    waits: Option<(Instant, Pin<Box<Sleep>>)>,
 }
 
 impl Conn {
+    /// `stall`: how long a write may make no progress, and be too slow on average.
     pub(super) fn new(io: Io, wire: Arc<Wire>, stall: Duration) -> Self {
-        Self { io, wire, held: BytesMut::new(), stall, timer: None }
+        Self { io, wire, held: BytesMut::new(), patience: Patience::new(stall), waits: None }
     }
 
     /// Writes what is held and then `bufs`, together; returns how many bytes of `bufs` went.
@@ -132,8 +135,10 @@ impl Conn {
                 self.io.poll_write_vectored(cx, &all[..=n])
             };
             let Poll::Ready(wrote) = wrote else { return self.poll_stalled(cx).map(Err) };
-            self.timer = None;
-            match wrote? {
+            let wrote = wrote?;
+            let waited = self.waits.take().map_or(Duration::ZERO, |(since, _)| since.elapsed());
+            self.patience.moved(waited, wrote as u64);
+            match wrote {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 n if n < held => self.held.advance(n),
                 n => {
@@ -146,12 +151,12 @@ impl Conn {
         }
     }
 
-    /// A write waits: since when, and is that too long?
+    /// A write waits: is that too long?
     fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        let stall = self.stall;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(stall)));
+        let left = self.patience.left();
+        let (_, timer) = self.waits.get_or_insert_with(|| (Instant::now(), Box::pin(tokio::time::sleep(left))));
         ready!(timer.as_mut().poll(cx));
-        Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "the client does not read"))
+        Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "the client does not read, or too slowly"))
     }
 
     /// Whether `len` more bytes are to be held back rather than written.
@@ -264,6 +269,7 @@ impl GetSocketDigest for Conn {
 
 #[cfg(test)]
 mod tests {
+    use super::super::READ_RATE_MIN;
     use super::*;
     use tokio::io::AsyncReadExt;
 
@@ -308,6 +314,47 @@ mod tests {
         let error = conn.write_all(&vec![0; 8 << 20]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert!(began.elapsed() >= stall && began.elapsed() < 2 * stall);
+    }
+
+    /// Whether a client is served whole that reads all that there is at this part of the slowest rate.
+    async fn is_served_at(parts: u32, of: u32) -> bool {
+        // What is accepted before anybody reads, and so what is read at a time.
+        let (mut full, _wire, _theirs) = pair(Duration::from_secs(1));
+        let mut room = 0;
+        while let Ok(n) = full.write(&[0; 4096]).await {
+            room += n as u32;
+        }
+        let every = Duration::from_secs(1) * room / READ_RATE_MIN as u32 * of / parts;
+        let (mut conn, _wire, theirs) = pair(every * 5 / 4);
+        let reader = tokio::spawn(async move {
+            let mut scrap = vec![0; 64 << 10];
+            loop {
+                tokio::time::sleep(every).await;
+                loop {
+                    match theirs.try_read(&mut scrap) {
+                        Ok(0) => return,
+                        Ok(_) => {}
+                        Err(_) => break,
+                    }
+                }
+            }
+        });
+        let served = async {
+            for _ in 0..16 * room / 4096 {
+                conn.write_all(&[0; 4096]).await?;
+            }
+            io::Result::Ok(())
+        };
+        let served = served.await.is_ok();
+        drop(conn);
+        reader.await.unwrap();
+        served
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_reads_too_slowly_on_average_is_cut_and_nobody_else() {
+        assert!(!is_served_at(1, 2).await, "half as fast as must be");
+        assert!(is_served_at(2, 1).await, "twice as fast");
     }
 
     #[tokio::test]

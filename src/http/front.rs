@@ -135,8 +135,8 @@ impl House {
     /// What these settings make of requests.
     pub fn new(operations: Operations, reached: Reached, draining: watch::Receiver<bool>) -> Self {
         let Operations { config, stores, policy, access, cache, audit, .. } = &operations;
-        let https = reached.netrc_machine().map(str::to_owned);
-        let gateway = Gateway::new(config, stores.clone(), access.clone(), policy.clone(), cache.clone(), audit.clone(), https);
+        let sign_in = reached.sign_in();
+        let gateway = Gateway::new(config, stores.clone(), access.clone(), policy.clone(), cache.clone(), audit.clone(), sign_in);
         Self { gateway, operations: Arc::new(operations), reached: Arc::new(reached), draining }
     }
 
@@ -197,7 +197,9 @@ impl House {
         match request {
             Request::Home(_) => self.home(who).await,
             Request::Module(base, path, ask) => {
-                let how = How { head: head.method == Method::HEAD, no_cache: no_cache(&head.headers) };
+                let trusted = &self.operations.config.server.trusted_proxies;
+                let https = peer::is_https(head.peer, head.listener, &head.headers, trusted);
+                let how = How { head: head.method == Method::HEAD, no_cache: no_cache(&head.headers), https };
                 Ok(response::answer(self.gateway.module(&base, &path, &ask, caller, how).await?))
             }
             _ if is_supported(&request) => Ok(response::text(200, String::new())),

@@ -14,6 +14,7 @@
 //! | `limits.idle` | the time between requests, h2 connections without a stream | closed |
 //! | `limits.stall` | one wait for a piece of a request body; no progress of a response | [`BodyError::Stalled`]; cut |
 //! | [`BODY_RATE_MIN`] | the average rate of a request body, after `limits.stall` | [`BodyError::TooSlow`] |
+//! | [`READ_RATE_MIN`] | the average rate at which responses are read, after `limits.stall` | cut |
 //! | [`LINGER_TIME`], [`LINGER_BYTES`] | what is read and discarded after an early reply | closed |
 //!
 //! # What a cut looks like
@@ -44,6 +45,7 @@ pub mod local_ca;
 mod outgoing;
 mod packages;
 pub mod paste;
+mod patience;
 mod peer;
 mod request;
 mod response;
@@ -60,6 +62,11 @@ pub use server::{Bound, Bounds, Drained};
 /// The slowest average rate, bytes a second of waiting, at which a request body may come in, once `limits.stall` is over: 500 MiB
 /// then take a day and a half at most. Time that the service itself takes between two pieces does not count.
 pub const BODY_RATE_MIN: u64 = 4096;
+
+/// The slowest average rate, bytes a second of waiting, at which a client may read what it is sent, once `limits.stall` is over: who
+/// reads more slowly holds on to a file that was to go. It is of a connection; of what an HTTP/2 client has open at the same time each
+/// stream has its share. Time that the body's source takes does not count.
+pub const READ_RATE_MIN: u64 = 1024;
 
 /// How long a connection (HTTP/1) or stream (HTTP/2) is still read from after a reply that came before the end of the request's
 /// body: a client that is still sending would otherwise lose the reply to a reset.
@@ -190,7 +197,7 @@ impl<N> Reply<N> {
 pub enum End {
     /// The response was handed to the kernel whole.
     Complete,
-    /// The client left, or did not read for `limits.stall`.
+    /// The client left, or did not read for `limits.stall`, or more slowly than [`READ_RATE_MIN`].
     Gone,
     /// The response's body failed: a stream's error, a file shorter than promised, a panic.
     Failed,

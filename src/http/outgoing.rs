@@ -2,7 +2,8 @@
 
 use std::error::Error;
 use std::panic::AssertUnwindSafe;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
@@ -13,10 +14,11 @@ use pingora::protocols::http::ServerSession;
 use super::conn::Wire;
 use super::file::FileReader;
 use super::logged;
+use super::patience::Patience;
 use crate::cache::Body;
 use crate::observe::chain;
 
-/// Bytes of one write to an h2 stream, which must move within `limits.stall`: one frame, so that a slow reader lives.
+/// Bytes of one write to an h2 stream, which must move in the time that is left: one frame, so that a slow reader lives.
 const H2_PIECE: usize = 16 << 10;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -37,7 +39,7 @@ const OURS: [HeaderName; 9] = [
 /// Why a response was not sent whole.
 #[derive(Debug)]
 pub(super) enum Cut {
-    /// The client left or does not read.
+    /// The client left, or does not read, or too slowly.
     Gone(String),
     /// The body failed.
     Failed(String),
@@ -68,6 +70,25 @@ pub(super) struct Response<'a> {
     /// The request was a HEAD.
     pub(super) head: bool,
     pub(super) body: Body,
+}
+
+/// Who is to read a response.
+pub(super) struct Reader<'a> {
+    patience: Patience,
+    /// What the client has open on this connection, this response with it.
+    open: &'a AtomicUsize,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(stall: Duration, open: &'a AtomicUsize) -> Self {
+        Self { patience: Patience::new(stall), open }
+    }
+
+    /// A client with a slow line may have many streams on it: the slowest rate is for all of them together.
+    fn moved(&mut self, waited: Duration, bytes: u64) {
+        let streams = self.open.load(Ordering::Relaxed).max(1) as u64;
+        self.patience.moved(waited, bytes.saturating_mul(streams));
+    }
 }
 
 /// How the end of a body is shown.
@@ -115,7 +136,7 @@ impl Response<'_> {
 ///
 /// # Errors
 /// [`Cut`]: the session must then be dropped, not finished.
-pub(super) async fn send(session: &mut ServerSession, wire: &Wire, stall: Duration, mut response: Response<'_>) -> Result<(), Cut> {
+pub(super) async fn send(session: &mut ServerSession, wire: &Wire, mut reader: Reader<'_>, mut response: Response<'_>) -> Result<(), Cut> {
     let framing = response.framing();
     let header = response.header(framing).map_err(Cut::failed)?;
     let empty = matches!(framing, Framing::Bodyless(_) | Framing::Length(0));
@@ -129,9 +150,10 @@ pub(super) async fn send(session: &mut ServerSession, wire: &Wire, stall: Durati
             wrote.map_err(Cut::gone)?;
         }
     }
-    session.set_write_timeout(session.is_http2().then_some(stall));
+    // Over HTTP/1 the connection's own patience is all that it takes.
+    session.set_write_timeout(session.is_http2().then(|| reader.patience.left()));
     if !empty {
-        let sent = AssertUnwindSafe(send_body(session, response.body)).catch_unwind().await;
+        let sent = AssertUnwindSafe(send_body(session, &mut reader, response.body)).catch_unwind().await;
         let sent = sent.unwrap_or_else(|_| Err(Cut::failed("the body panicked")));
         if sent.is_err() && framing == Framing::Close {
             wire.reset_on_close();
@@ -141,15 +163,15 @@ pub(super) async fn send(session: &mut ServerSession, wire: &Wire, stall: Durati
     session.write_response_body(Bytes::new(), true).await.map_err(Cut::gone)
 }
 
-async fn send_body(session: &mut ServerSession, body: Body) -> Result<(), Cut> {
+async fn send_body(session: &mut ServerSession, client: &mut Reader<'_>, body: Body) -> Result<(), Cut> {
     match body {
-        Body::Bytes(bytes) => send_piece(session, bytes).await,
+        Body::Bytes(bytes) => send_piece(session, client, bytes).await,
         Body::File { file, from, len } => {
             let mut reader = FileReader::new(file, from, len);
             while let Some(piece) = reader.next().await.map_err(|error| Cut::failed_by(&error))? {
                 match session {
                     ServerSession::H1(h1) => drop(h1.write_body(piece).await.map_err(Cut::gone)?),
-                    _ => send_piece(session, Bytes::copy_from_slice(piece)).await?,
+                    _ => send_piece(session, client, Bytes::copy_from_slice(piece)).await?,
                 }
             }
             Ok(())
@@ -161,7 +183,7 @@ async fn send_body(session: &mut ServerSession, body: Body) -> Result<(), Cut> {
                 if let Some(left) = &mut left {
                     *left = left.checked_sub(piece.len() as u64).ok_or_else(|| Cut::failed("the body is longer than promised"))?;
                 }
-                send_piece(session, piece).await?;
+                send_piece(session, client, piece).await?;
             }
             match left {
                 Some(1..) => Err(Cut::failed("the body is shorter than promised")),
@@ -171,13 +193,16 @@ async fn send_body(session: &mut ServerSession, body: Body) -> Result<(), Cut> {
     }
 }
 
-async fn send_piece(session: &mut ServerSession, mut piece: Bytes) -> Result<(), Cut> {
+async fn send_piece(session: &mut ServerSession, client: &mut Reader<'_>, mut piece: Bytes) -> Result<(), Cut> {
     if !session.is_http2() {
         return session.write_response_body(piece, false).await.map_err(Cut::gone);
     }
     while !piece.is_empty() {
         let next = piece.split_to(piece.len().min(H2_PIECE));
+        let (began, bytes) = (Instant::now(), next.len() as u64);
+        session.set_write_timeout(Some(client.patience.left()));
         session.write_response_body(next, false).await.map_err(Cut::gone)?;
+        client.moved(began.elapsed(), bytes);
     }
     Ok(())
 }

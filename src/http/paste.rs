@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Addresses, ListenerKind};
 use crate::config::Config;
-use crate::egress::no_sumdb;
+use crate::egress::{SignIn, no_sumdb};
 
 /// What clients call this gateway.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,6 +59,11 @@ impl Reached {
     /// What developers should use: https if there is.
     pub fn preferred(&self) -> &str {
         self.https.as_deref().or(self.http.as_deref()).unwrap_or_default()
+    }
+
+    /// Where credentials are taken; none where nothing is known of an https address.
+    pub fn sign_in(&self) -> Option<SignIn> {
+        Some(SignIn { goproxy: self.https.clone()?, machine: self.netrc_machine()?.to_owned() })
     }
 
     /// host:port of the https address, as `~/.netrc` wants it: the port only where it is not 443, and no path.

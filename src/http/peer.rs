@@ -1,4 +1,5 @@
-//! Who asks, where a front passes requests on: `X-Forwarded-For`, believed as far as `server.trusted_proxies` vouches for it.
+//! Who asks and how, where a front passes requests on: `X-Forwarded-For` and `X-Forwarded-Proto`, believed as far as
+//! `server.trusted_proxies` vouches for them.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,6 +11,9 @@ use crate::config::TrustedProxies;
 /// Each front appends whom it had the request from.
 const FORWARDED: &str = "x-forwarded-for";
 
+/// How the client reached the first front.
+const PROTO: &str = "x-forwarded-proto";
+
 /// The client's address: for limits, logs and audit. `None`: whoever reaches a Unix socket.
 ///
 /// From the connection's other end it goes back through the header as long as the one that wrote an entry is a trusted
@@ -17,13 +21,7 @@ const FORWARDED: &str = "x-forwarded-for";
 /// nobody vouches for what stands before it.
 pub(super) fn client(peer: Option<SocketAddr>, listener: ListenerKind, headers: &HeaderMap, trusted: &TrustedProxies) -> Option<IpAddr> {
     let peer = peer.map(|peer| peer.ip().to_canonical());
-    let believed = match (listener, peer) {
-        // Whoever reaches it is the operator, and no front.
-        (ListenerKind::AdminSocket, _) => false,
-        (_, None) => trusted.unix,
-        (_, Some(peer)) => trusted.holds(peer),
-    };
-    if !believed {
+    if !is_front(peer, listener, trusted) {
         return peer;
     }
     let entries = headers.get_all(FORWARDED).iter().rev().flat_map(|value| value.as_bytes().rsplit(|byte| *byte == b','));
@@ -36,6 +34,24 @@ pub(super) fn client(peer: Option<SocketAddr>, listener: ListenerKind, headers: 
         }
     }
     client
+}
+
+/// Whether the request came over https: to us, or to a trusted front that says so.
+pub(super) fn is_https(peer: Option<SocketAddr>, listener: ListenerKind, headers: &HeaderMap, trusted: &TrustedProxies) -> bool {
+    let said = || headers.get(PROTO).and_then(|value| value.to_str().ok()?.split(',').next());
+    let by_front =
+        || is_front(peer.map(|peer| peer.ip()), listener, trusted) && said().is_some_and(|s| s.trim().eq_ignore_ascii_case("https"));
+    listener.is_tls() || by_front()
+}
+
+/// Whether what is connected is a front that is believed.
+fn is_front(peer: Option<IpAddr>, listener: ListenerKind, trusted: &TrustedProxies) -> bool {
+    match (listener, peer) {
+        // Whoever reaches it is the operator, and no front.
+        (ListenerKind::AdminSocket, _) => false,
+        (_, None) => trusted.unix,
+        (_, Some(peer)) => trusted.holds(peer),
+    }
 }
 
 /// An address, perhaps with a port, as some fronts write it: `192.0.2.1`, `192.0.2.1:99`, `2001:db8::1`, `[2001:db8::1]:99`.
@@ -93,6 +109,29 @@ mod tests {
         }
         assert_eq!(who(Some("10.1.2.3"), PUBLIC, &["203.0.113.9"], "[]"), "10.1.2.3");
         assert_eq!(who(Some("10.1.2.3"), ListenerKind::AdminTcp, &["203.0.113.9"], fronts), "203.0.113.9");
+    }
+
+    #[test]
+    fn https_is_what_we_see_or_a_trusted_front_says() {
+        let trusted = crate::config::Config::from_toml("server.trusted_proxies = ['10.0.0.0/8', 'unix:']").unwrap().server.trusted_proxies;
+        let https = |peer: Option<&str>, listener, said: Option<&'static str>| {
+            let headers = HeaderMap::from_iter(said.map(|said| (PROTO.parse().unwrap(), said.parse().unwrap())));
+            is_https(peer.map(|peer| SocketAddr::new(peer.parse().unwrap(), 1)), listener, &headers, &trusted)
+        };
+        assert!(https(Some("198.51.100.1"), ListenerKind::Public { tls: true }, None));
+        for (peer, said, is) in [
+            (Some("198.51.100.1"), None, false),
+            (Some("198.51.100.1"), Some("https"), false),
+            (Some("10.1.2.3"), None, false),
+            (Some("10.1.2.3"), Some("http"), false),
+            (Some("10.1.2.3"), Some("HTTPS"), true),
+            (Some("::ffff:10.1.2.3"), Some("https"), true),
+            (Some("10.1.2.3"), Some("https, http"), true),
+            (None, Some("https"), true),
+            (None, None, false),
+        ] {
+            assert_eq!(https(peer, PUBLIC, said), is, "{peer:?} {said:?}");
+        }
     }
 
     #[test]

@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::conn::Wire;
 use super::incoming::Incoming;
-use super::outgoing::{self, Cut, Response};
+use super::outgoing::{self, Cut, Reader, Response};
 use super::request::{self, Arrival, Refusal};
 use super::server::FAREWELL_TIME;
 use super::{End, Head, LINGER_BYTES, LINGER_TIME, ListenerKind, Reply, Service, Summary, logged};
@@ -300,7 +300,8 @@ impl<S: Service> Connection<S> {
         };
         record.status = status.as_u16();
         let response = Response { status, headers, request_id: &record.request_id, version, head, body };
-        let (end, detail) = match outgoing::send(session, &self.wire, self.limits.stall, response).await {
+        let reader = Reader::new(self.limits.stall, &self.requests);
+        let (end, detail) = match outgoing::send(session, &self.wire, reader, response).await {
             Ok(()) => return End::Complete,
             Err(Cut::Gone(detail)) => (End::Gone, detail),
             Err(Cut::Failed(detail)) => (End::Failed, detail),

@@ -54,6 +54,11 @@ impl KnownModules for Known {
     fn any_at(&self, lower: &str) -> bool {
         self.paths.lock().unwrap().iter().any(|path| path.as_str().eq_ignore_ascii_case(lower))
     }
+
+    fn any_between(&self, from: &str, to: &str, is: &dyn Fn(&str) -> bool) -> bool {
+        let lower = |path: &ModulePath| path.as_str().to_ascii_lowercase();
+        self.paths.lock().unwrap().iter().map(lower).any(|path| *from <= *path && *path < *to && is(&path))
+    }
 }
 
 impl Double {

@@ -373,6 +373,8 @@ pub trait KnownModules: Send + Sync {
     fn any_at_or_below(&self, prefix: &str) -> bool;
     /// Whether any known module's path, in lower case, is `path`. `path` is lower case.
     fn any_at(&self, path: &str) -> bool;
+    /// Whether `is` says so of any known module's path, in lower case, from `from` on and before `to`, in the order of bytes.
+    fn any_between(&self, from: &str, to: &str, is: &dyn Fn(&str) -> bool) -> bool;
 }
 
 /// The bytes of hosted modules.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::UpstreamError;
 use super::breaker::{Breaker, Pass, Went};
 use crate::observe::metrics::{BreakerState, UpstreamMetrics, UpstreamRole};
 
@@ -14,9 +15,23 @@ pub(super) struct Side {
 
 impl Side {
     /// Of a chain, the state of the hop that is worst off.
-    fn tell(&self) {
+    pub(super) fn tell(&self) {
         let states = self.breakers.iter().map(|breaker| breaker.state());
         self.metrics.breaker(self.role, states.max().unwrap_or(BreakerState::Closed));
+    }
+
+    /// Tells how it stands when this is dropped.
+    pub(super) fn told(&self) -> Told<'_> {
+        Told(self)
+    }
+}
+
+/// See [`Side::told`].
+pub(super) struct Told<'a>(&'a Side);
+
+impl Drop for Told<'_> {
+    fn drop(&mut self) {
+        self.0.tell();
     }
 }
 
@@ -33,26 +48,21 @@ impl Ask {
         Self { pass: Some(pass), side }
     }
 
-    /// It is over, and went so.
-    pub(super) fn settle(mut self, went: Went) {
+    /// It is over: its answer came whole, or failed so. What another host failed with, that a redirect led to, tells nothing.
+    pub(super) fn settle(mut self, ended: Result<(), &UpstreamError>) {
         if let Some(pass) = self.pass.take() {
+            let went = match ended {
+                Ok(()) => Went::Well,
+                Err(error) if error.host().is_some_and(|host| host != pass.host()) => Went::Neither,
+                Err(error) => error.went(),
+            };
             pass.settle(went);
         }
-    }
-
-    /// See [`Pass::vouch`].
-    pub(super) fn vouch(&mut self) {
-        if let Some(pass) = &mut self.pass {
-            pass.vouch();
-        }
-        self.side.tell();
     }
 }
 
 impl Drop for Ask {
     fn drop(&mut self) {
-        // A try that was given up leaves the next one free, before that is told.
-        drop(self.pass.take());
         self.side.tell();
     }
 }

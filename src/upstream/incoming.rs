@@ -2,14 +2,13 @@
 //! ask settled with the breaker: an upstream whose answers begin and never end is as good as down.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::CONTENT_TYPE;
 
 use super::ask::{Ask, Side};
-use super::breaker::Went;
-use super::{UpstreamError, header, reason};
+use super::{Slow, UpstreamError, header, reason};
 use crate::observe::metrics::UpstreamOutcome;
 
 /// The body of a 200 as it arrives. A reader that drops it before its end has its own reasons: that tells nothing of the upstream.
@@ -17,7 +16,6 @@ pub(crate) struct Incoming {
     response: reqwest::Response,
     host: String,
     stall: Duration,
-    begun: Instant,
     side: Arc<Side>,
     /// To be settled by how the body ends; none where somebody else settles it.
     ask: Option<Ask>,
@@ -30,7 +28,7 @@ pub(crate) struct Incoming {
 impl Incoming {
     pub(super) fn new(response: reqwest::Response, host: String, stall: Duration, side: Arc<Side>) -> Self {
         let len = response.content_length();
-        Self { response, host, stall, begun: Instant::now(), side, ask: None, outcome: None, len }
+        Self { response, host, stall, side, ask: None, outcome: None, len }
     }
 
     /// Its end is to settle `ask`, and to be counted: as `outcome`, if nothing goes wrong from here on.
@@ -59,7 +57,7 @@ impl Incoming {
         let arrived = match tokio::time::timeout(self.stall, self.response.chunk()).await {
             Err(_) => {
                 self.comes_to(UpstreamOutcome::Timeout);
-                Err(UpstreamError::Timeout { host: self.host.clone(), what: "its answer stalled" })
+                Err(UpstreamError::Timeout { host: self.host.clone(), what: Slow::Body })
             }
             Ok(Err(e)) => {
                 self.comes_to(UpstreamOutcome::Cut);
@@ -70,22 +68,16 @@ impl Incoming {
         match &arrived {
             Ok(Some(chunk)) => {
                 self.side.metrics.received(self.side.role, chunk.len() as u64);
-                // A long body, or a slow reader, must not keep everybody else from an upstream that works.
-                if self.begun.elapsed() >= self.stall
-                    && let Some(ask) = &mut self.ask
-                {
-                    ask.vouch();
-                }
             }
-            Ok(None) => self.settle(Went::Well),
-            Err(error) => self.settle(error.went()),
+            Ok(None) => self.settle(Ok(())),
+            Err(error) => self.settle(Err(error)),
         }
         arrived
     }
 
-    fn settle(&mut self, went: Went) {
+    fn settle(&mut self, ended: Result<(), &UpstreamError>) {
         if let Some(ask) = self.ask.take() {
-            ask.settle(went);
+            ask.settle(ended);
         }
     }
 

@@ -16,8 +16,10 @@ mod credentials;
 mod error;
 #[cfg(test)]
 pub(crate) mod fake;
+mod hold;
 mod http_date;
 mod incoming;
+mod probe;
 mod retry_after;
 mod target;
 #[cfg(test)]
@@ -35,14 +37,13 @@ use crate::egress::{Denied, Gate};
 use crate::observe::metrics::{UpstreamMetrics, UpstreamOutcome, UpstreamRole};
 
 use address::Inner;
-use ask::{Ask, Side};
-use breaker::Went;
+use ask::Side;
 pub use breaker::{Breakers, Down};
 pub(crate) use chain::Walk;
 use client::{Clients, Forbidden, Trust};
 pub use client::{SetupError, proxy_for};
 use credentials::Credentials;
-pub use error::UpstreamError;
+pub use error::{Slow, UpstreamError};
 use http_date::Skew;
 pub(crate) use incoming::Incoming;
 pub(crate) use target::Target;
@@ -145,17 +146,21 @@ impl Upstream {
         self.hops.iter().all(|hop| self.breakers.of(&hop.url, role).down().is_some())
     }
 
-    /// Asks one hop, and follows its redirects; one that is down is not asked.
+    /// Asks one hop, and follows its redirects; one that is down is not asked, nor one that wants to be left alone with this.
     ///
     /// # Errors
     ///
     /// Whatever is neither 200, 404 nor 410.
     pub(crate) async fn fetch(&self, hop: &Hop, target: Target<'_>, principal: &str) -> Result<Reply, UpstreamError> {
+        let url = url_of(hop, target).ok_or_else(|| failed(&hop.url, "its URL cannot be a base"))?;
+        if let Some(left) = self.breakers.held(&url) {
+            return Err(UpstreamError::Held { host: public_name(&url), left });
+        }
         let role = target.role();
         let side = self.side(role);
-        let ask = Ask::begin(self.breakers.of(&hop.url, role).admit()?, side.clone());
+        let ask = self.admitted(hop, target).await?;
         let begun = Instant::now();
-        let outcome = self.follow(hop, target, principal).await;
+        let outcome = self.follow(hop, &url, target, principal).await;
         let word = counted(&outcome);
         if let Some(word) = word {
             side.metrics.asked(role, begun.elapsed());
@@ -169,11 +174,14 @@ impl Upstream {
                 Ok(Reply::Found(incoming))
             }
             Ok(absent @ Reply::Absent(_)) => {
-                ask.settle(Went::Well);
+                ask.settle(Ok(()));
                 Ok(absent)
             }
             Err(error) => {
-                ask.settle(error.went());
+                if let UpstreamError::Status { retry_after: Some(wish), .. } = &error {
+                    self.breakers.hold(&url, *wish);
+                }
+                ask.settle(Err(&error));
                 Err(error)
             }
         }
@@ -186,8 +194,8 @@ impl Upstream {
         }
     }
 
-    async fn follow(&self, hop: &Hop, target: Target<'_>, principal: &str) -> Result<Reply, UpstreamError> {
-        let mut url = url_of(hop, target).ok_or_else(|| failed(&hop.url, "its URL cannot be a base"))?;
+    async fn follow(&self, hop: &Hop, url: &Url, target: Target<'_>, principal: &str) -> Result<Reply, UpstreamError> {
+        let mut url = url.clone();
         let first = Step { url: &url, sender: &url, trust: Trust::Configured, authorization: self.credentials.of(&url) };
         let (mut response, mut host) = (self.get(first, target, principal).await?, public_name(&url));
         let inner = inner_of(hop, &response);
@@ -226,6 +234,20 @@ impl Upstream {
 
     /// Ended when the path may not leave any more: connecting takes its time, and nothing may be sent after it.
     async fn get_once(&self, step: Step<'_>, target: Target<'_>) -> Result<reqwest::Response, Broken> {
+        let denied = async {
+            match target.path() {
+                Some(path) => self.gate.until_denied(path).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            denied = denied => Err(Broken::Finally(UpstreamError::Denied(denied))),
+            sent = self.send(step) => sent,
+        }
+    }
+
+    async fn send(&self, step: Step<'_>) -> Result<reqwest::Response, Broken> {
         let Step { url, sender, trust, authorization } = step;
         let host = || public_name(url);
         let refused = |why: String| Broken::Finally(redirect(sender, why));
@@ -234,19 +256,10 @@ impl Upstream {
         if let Some(authorization) = authorization {
             request = request.header(AUTHORIZATION, authorization.clone());
         }
-        let denied = async {
-            match target.path() {
-                Some(path) => self.gate.until_denied(path).await,
-                None => std::future::pending().await,
-            }
-        };
-        let answered = tokio::select! {
-            biased;
-            denied = denied => return Err(Broken::Finally(UpstreamError::Denied(denied))),
-            answered = tokio::time::timeout(self.head_timeout, request.send()) => answered,
-        };
-        match answered {
-            Err(_) => Err(Broken::Finally(UpstreamError::Timeout { host: host(), what: "no answer" })),
+        let slow = |what| Broken::Finally(UpstreamError::Timeout { host: host(), what });
+        let broke = |connected, e| UpstreamError::Failed { host: host(), connected, reason: reason(e) };
+        match tokio::time::timeout(self.head_timeout, request.send()).await {
+            Err(_) => Err(slow(Slow::Head)),
             Ok(Ok(mut response)) => {
                 self.skew.note(host, response.headers());
                 if direct {
@@ -254,11 +267,11 @@ impl Upstream {
                 }
                 Ok(response)
             }
-            Ok(Err(e)) if e.is_timeout() => Err(Broken::Finally(UpstreamError::Timeout { host: host(), what: "connecting" })),
+            Ok(Err(e)) if e.is_timeout() => Err(slow(Slow::Connecting)),
             Ok(Err(e)) => Err(match forbidden(&e) {
                 Some(why) => refused(why),
-                None if e.is_connect() => Broken::Finally(failed(url, reason(e))),
-                None => Broken::BeforeAnswer(failed(url, reason(e))),
+                None if e.is_connect() => Broken::Finally(broke(false, e)),
+                None => Broken::BeforeAnswer(broke(true, e)),
             }),
         }
     }
@@ -312,17 +325,11 @@ struct Step<'a> {
 
 /// The word for an outcome in the numbers; none where nothing went out.
 fn counted(outcome: &Result<Reply, UpstreamError>) -> Option<UpstreamOutcome> {
-    Some(match outcome {
-        Ok(Reply::Found(_)) => UpstreamOutcome::Found,
-        Ok(Reply::Absent(_)) => UpstreamOutcome::Absent,
-        Err(UpstreamError::Off | UpstreamError::Denied(_) | UpstreamError::Down(_)) => return None,
-        Err(UpstreamError::Timeout { .. }) => UpstreamOutcome::Timeout,
-        Err(UpstreamError::Status { .. }) => UpstreamOutcome::Status,
-        Err(UpstreamError::Failed { .. }) => UpstreamOutcome::Failed,
-        Err(UpstreamError::Cut { .. }) => UpstreamOutcome::Cut,
-        Err(UpstreamError::Redirect { .. }) => UpstreamOutcome::Redirect,
-        Err(UpstreamError::Malformed { .. }) => UpstreamOutcome::Malformed,
-    })
+    match outcome {
+        Ok(Reply::Found(_)) => Some(UpstreamOutcome::Found),
+        Ok(Reply::Absent(_)) => Some(UpstreamOutcome::Absent),
+        Err(error) => error.outcome(),
+    }
 }
 
 /// A request that came to nothing.
@@ -392,7 +399,7 @@ fn public_name(url: &Url) -> String {
 }
 
 fn failed(url: &Url, reason: impl Into<String>) -> UpstreamError {
-    UpstreamError::Failed { host: public_name(url), reason: reason.into() }
+    UpstreamError::Failed { host: public_name(url), connected: false, reason: reason.into() }
 }
 
 fn redirect(url: &Url, reason: impl Into<String>) -> UpstreamError {

@@ -37,11 +37,17 @@ impl<'a> Target<'a> {
     }
 }
 
-/// Its URL at this upstream; `None`: it has none.
-pub(super) fn url_of(hop: &Hop, target: Target<'_>) -> Option<Url> {
+/// The URL that all others of this upstream are below; `None`: there can be none.
+pub(super) fn base_of(hop: &Hop) -> Option<Url> {
     let mut url = hop.url.clone();
     url.set_query(None);
     url.set_fragment(None);
+    (!url.cannot_be_a_base()).then_some(url)
+}
+
+/// Its URL at this upstream; `None`: it has none.
+pub(super) fn url_of(hop: &Hop, target: Target<'_>) -> Option<Url> {
+    let mut url = base_of(hop)?;
     {
         let mut segments = url.path_segments_mut().ok()?;
         segments.pop_if_empty();

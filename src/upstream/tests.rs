@@ -1,4 +1,5 @@
 mod bodies;
+mod outages;
 
 use super::fake::{self, Act, Fake};
 use super::*;
@@ -16,9 +17,19 @@ fn upstream(config: &config::Upstream) -> Upstream {
 }
 
 async fn ask(upstream: &Upstream, ask: ModuleAsk) -> Result<Reply, UpstreamError> {
-    let public = upstream.gate.permit(&path(), "test").await.unwrap();
+    ask_of(upstream, &path(), ask).await
+}
+
+async fn ask_of(upstream: &Upstream, path: &ModulePath, ask: ModuleAsk) -> Result<Reply, UpstreamError> {
+    let public = upstream.gate.permit(path, "test").await.unwrap();
     let hop = upstream.hops[0].clone();
     upstream.fetch(&hop, Target::Module(&public, &ask), "test").await
+}
+
+/// A module of its own for each number, and where its list is.
+fn other(number: usize) -> (ModulePath, String) {
+    let path = format!("example.com/other{number}");
+    (path.parse().unwrap(), format!("/{path}/@v/list"))
 }
 
 async fn body(reply: Result<Reply, UpstreamError>) -> Result<Vec<u8>, UpstreamError> {
@@ -105,9 +116,9 @@ async fn a_broken_answer_is_a_failure_of_its_kind() {
     fake.set(LIST, Act::Raw(b"SSH-2.0-OpenSSH\r\n".to_vec()));
     assert!(matches!(outcome(&fake).await, Err(UpstreamError::Failed { .. })));
     fake.set(LIST, Act::Hang(b"HTTP/1.1 200 OK\r\nX-Slow:".to_vec()));
-    assert!(matches!(outcome(&fake).await, Err(UpstreamError::Timeout { what: "no answer", .. })));
+    assert!(matches!(outcome(&fake).await, Err(UpstreamError::Timeout { what: Slow::Head, .. })));
     fake.set(LIST, Act::Hang(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nv1".to_vec()));
-    assert!(matches!(outcome(&fake).await, Err(UpstreamError::Timeout { what: "its answer stalled", .. })));
+    assert!(matches!(outcome(&fake).await, Err(UpstreamError::Timeout { what: Slow::Body, .. })));
     let head = b"HTTP/1.1 200 OK\r\nX: ".to_vec();
     fake.set(LIST, Act::Endless { head, body: vec![b'x'; 65536] });
     assert!(matches!(outcome(&fake).await, Err(UpstreamError::Failed { .. })));
@@ -131,44 +142,6 @@ async fn a_connection_that_breaks_before_the_answer_is_tried_again_once_with_a_n
     assert_eq!(fake.count(LIST), 2);
 }
 
-/// Asks with breakers of the process that outlive the way upstream.
-async fn outcome_of(fake: &Fake, breakers: &Breakers) -> Result<Vec<u8>, UpstreamError> {
-    let upstream = Upstream::new(&fake.config(), fake::gate(Arc::default()), breakers.clone(), fake::metrics()).unwrap();
-    body(ask(&upstream, ModuleAsk::List).await).await
-}
-
-#[tokio::test]
-async fn an_upstream_that_keeps_failing_is_not_asked_and_new_settings_do_not_change_that() {
-    let fake = Fake::start().await;
-    let now = Arc::new(std::sync::Mutex::new(std::time::Instant::now()));
-    let clock = now.clone();
-    let breakers = Breakers::by(Arc::new(move || *clock.lock().unwrap()));
-    // Failures of every kind are one row.
-    let reset = Act::Raw(Vec::new());
-    let hang = Act::Hang(b"HTTP/1.1 200 OK\r\n".to_vec());
-    let cut = Act::Raw(b"HTTP/1.1 404 X\r\nContent-Length: 9\r\n\r\nno".to_vec());
-    for act in [Act::status(500, "text/plain", ""), Act::status(429, "text/plain", ""), reset, hang, cut] {
-        fake.set(LIST, act);
-        assert!(!matches!(outcome_of(&fake, &breakers).await, Ok(_) | Err(UpstreamError::Down(_))));
-    }
-    let asked = fake.count(LIST);
-    fake.set(LIST, Act::ok("text/plain", "v1.0.0\n"));
-    let error = outcome_of(&fake, &breakers).await.unwrap_err();
-    assert!(
-        matches!(&error, UpstreamError::Down(down) if down.host == public_name(&fake.url) && down.role == UpstreamRole::Modules),
-        "{error}"
-    );
-    assert_eq!(fake.count(LIST), asked, "it was not asked");
-    // The database behind it is another matter.
-    let upstream = Upstream::new(&fake.config(), fake::gate(Arc::default()), breakers.clone(), fake::metrics()).unwrap();
-    assert_eq!(upstream.down().len(), 1);
-    let head = upstream.fetch(&upstream.hops[0], Target::Head("sum.example.org"), "test").await;
-    assert!(matches!(head, Ok(Reply::Absent(_))));
-    *now.lock().unwrap() += Duration::from_secs(1);
-    assert_eq!(outcome_of(&fake, &breakers).await.unwrap(), b"v1.0.0\n");
-    assert!(upstream.down().is_empty());
-}
-
 #[tokio::test]
 async fn what_goes_out_and_what_comes_of_it_is_counted() {
     let fake = Fake::start().await;
@@ -185,10 +158,11 @@ async fn what_goes_out_and_what_comes_of_it_is_counted() {
         Reply::Found(mut page) => drop(page.malformed("a page of HTML")),
         Reply::Absent(absent) => panic!("absent: {absent:?}"),
     }
-    // The fifth failure in a row, the cut one among them, opens the breaker.
-    fake.set(LIST, Act::status(500, "text/plain", ""));
-    for _ in 0..6 {
-        assert!(ask(&upstream, ModuleAsk::List).await.is_err());
+    // The fifth module that fails in a row, the cut one among them, opens the breaker.
+    for number in 0..5 {
+        let (path, list) = other(number);
+        fake.set(&list, Act::status(500, "text/plain", ""));
+        assert!(ask_of(&upstream, &path, ModuleAsk::List).await.is_err());
     }
     has("modgate_upstream_requests_total{outcome=\"found\",upstream=\"modules\"} 1");
     has("modgate_upstream_requests_total{outcome=\"malformed\",upstream=\"modules\"} 1");
@@ -198,38 +172,6 @@ async fn what_goes_out_and_what_comes_of_it_is_counted() {
     has("modgate_upstream_breaker_state{upstream=\"modules\"} 2");
     has("modgate_upstream_breaker_opened_total{upstream=\"modules\"} 1");
     has("modgate_upstream_breaker_state{upstream=\"sumdb\"} 0");
-}
-
-#[tokio::test]
-async fn what_is_answered_promptly_opens_no_breaker() {
-    let fake = Fake::start().await;
-    let breakers = Breakers::default();
-    for act in [
-        Act::status(404, "text/plain", ""),
-        Act::status(410, "text/plain", ""),
-        Act::status(403, "text/plain", ""),
-        Act::redirect("ftp://x/"),
-    ] {
-        fake.set(LIST, act);
-        for _ in 0..6 {
-            let upstream = Upstream::new(&fake.config(), fake::gate(Arc::default()), breakers.clone(), fake::metrics()).unwrap();
-            assert!(!matches!(ask(&upstream, ModuleAsk::List).await, Err(UpstreamError::Down(_))));
-        }
-    }
-    assert_eq!(fake.count(LIST), 24);
-}
-
-#[tokio::test]
-async fn retry_after_is_heeded_after_one_answer() {
-    let fake = Fake::start().await;
-    for status in [429, 503] {
-        let breakers = Breakers::default();
-        let headers = vec![("Retry-After".to_owned(), "60".to_owned())];
-        fake.set(LIST, Act::Answer { status, headers, body: Vec::new() });
-        assert!(matches!(outcome_of(&fake, &breakers).await, Err(UpstreamError::Status { .. })));
-        assert!(matches!(outcome_of(&fake, &breakers).await, Err(UpstreamError::Down(_))));
-    }
-    assert_eq!(fake.count(LIST), 2);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::thread;
+use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -166,7 +167,10 @@ fn a_verification_stops_in_the_middle_of_a_file_when_the_gateway_ends() {
         gateway.ask_to_end();
         gateway.log_with(&[r#""message":"draining""#]);
         // As much as it wants.
-        while content.write_all(&[0; 1 << 10]).is_ok() {}
+        let deadline = Instant::now() + PATIENCE;
+        while content.write_all(&[0; 1 << 10]).is_ok() {
+            assert!(Instant::now() < deadline, "it reads on");
+        }
         verifying.join().expect("an answer")
     });
     assert!(verified.code == Some(1) && verified.stderr.contains("not all was verified"), "{verified:?}");

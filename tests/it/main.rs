@@ -21,6 +21,7 @@ mod listeners;
 mod live;
 mod log_ins;
 mod metrics;
+mod misses;
 mod operator;
 mod packages;
 mod publish;

@@ -191,7 +191,7 @@ fn a_failing_upstream_is_502_a_stalling_one_504_and_what_was_had_is_stale() {
     assert_eq!((reply.status, reply.header("content-type")), (504, Some(TEXT)), "{}", reply.body_text());
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     upstream.alive();
-    // Five failures in a row: it is left alone for about a second.
+    // The answer that stalled may still be under way.
     while ask(&gateway, "GET", had).header("cache-status") == STALE {
         assert!(began.elapsed() < crate::support::http::PATIENCE, "it is not asked again");
         std::thread::sleep(Duration::from_millis(10));

@@ -25,7 +25,7 @@ fn get(gateway: &Gateway, target: &str) -> Response {
 
 /// From now on it wants to be left alone for longer than any test takes.
 fn overload(upstream: &Upstream, gateway: &Gateway) {
-    upstream.answer(BUSY, Response::text(503, "").with("Retry-After", "300"));
+    upstream.answer(BUSY, Response::text(429, "").with("Retry-After", "300"));
     assert_eq!(get(gateway, BUSY).status, 502);
 }
 
@@ -68,7 +68,7 @@ fn an_upstream_that_is_back_is_found_by_one_ask_at_a_time() {
     let upstream = Upstream::start();
     let gateway = Gateway::builder().upstream(&upstream).config(NOTHING_FRESH).start();
     upstream.fail(500);
-    for n in 0..6 {
+    for n in 0..5 {
         assert_eq!(get(&gateway, &format!("/example.net/absent{n}/@v/list")).status, 502);
     }
     assert!(ready(&gateway).1.contains("degraded: "));
@@ -84,12 +84,30 @@ fn an_upstream_that_is_back_is_found_by_one_ask_at_a_time() {
 }
 
 #[test]
+fn a_module_that_fails_or_is_to_be_left_alone_keeps_no_other_away() {
+    let upstream = Upstream::start();
+    let gateway = Gateway::builder().upstream(&upstream).config(NOTHING_FRESH).start();
+    upstream.answer(BUSY, Response::text(503, "").with("Retry-After", "300"));
+    for n in 0..6 {
+        let failing = format!("/example.net/busy/@v/v1.0.{n}.mod");
+        upstream.answer(&failing, Response::text(500, ""));
+        assert_eq!(get(&gateway, &failing).status, 502);
+        let held = get(&gateway, BUSY);
+        assert_eq!(held.status, 502);
+        assert_eq!(held.body_text().contains("wants to be left alone with this"), n > 0, "{}", held.body_text());
+    }
+    assert_eq!(upstream.count(BUSY), 1);
+    assert_eq!(get(&gateway, ALPHA).status, 200);
+    assert_eq!(ready(&gateway), (200, "ready\n".to_owned()));
+}
+
+#[test]
 fn one_that_is_down_is_passed_over_behind_a_bar_and_is_a_failure_behind_a_comma() {
     for (separator, expected) in [("|", 200), (",", 502)] {
         let (first, second) = (Upstream::start(), Upstream::start());
         let chain = format!("[upstream]\ngoproxy = \"{}{separator}{}\"\n", first.url(), second.url());
         let gateway = Gateway::builder().upstream(&first).config(&chain).start();
-        first.answer(BUSY, Response::text(503, "").with("Retry-After", "300"));
+        first.answer(BUSY, Response::text(429, "").with("Retry-After", "300"));
         get(&gateway, BUSY);
         let asked = first.seen().len();
         assert_eq!(get(&gateway, ALPHA).status, expected, "{separator}");

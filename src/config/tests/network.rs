@@ -175,6 +175,26 @@ fn trusted_proxies_are_networks_addresses_and_unix() {
         assert_eq!(some.holds(address.parse().unwrap()), held, "{address}");
     }
     assert!(!trusted("[]").unwrap().unix);
+    // However an IPv4 address is written, it is one.
+    for list in ["['::ffff:10.0.0.0/104', '::ffff:192.0.2.1']", "['10.0.0.0/8', '192.0.2.1']"] {
+        let mapped = trusted(list).unwrap();
+        for (address, held) in [
+            ("10.255.0.1", true),
+            ("::ffff:10.255.0.1", true),
+            ("11.0.0.1", false),
+            ("::ffff:11.0.0.1", false),
+            ("::ffff:192.0.2.1", true),
+            ("192.0.2.2", false),
+            ("::1", false),
+        ] {
+            assert_eq!(mapped.holds(address.parse().unwrap()), held, "{list}: {address}");
+        }
+    }
+    let told = one_problem("server.trusted_proxies = ['::ffff:10.0.0.0/95']");
+    assert!(told.contains("write the IPv4 network"), "{told}");
+    let everyone =
+        load_text("server.trusted_proxies = ['::ffff:0.0.0.0/96']", Path::new("x"), &Flags::default(), &environment(&[])).unwrap();
+    assert!(everyone.warnings.iter().any(|warning| warning.contains("0.0.0.0/0 is everyone")), "{:?}", everyone.warnings);
     for bad in ["10.0.0.0/33", "10.0.0", "front.example", "unix:/x", "*", ""] {
         let told = one_problem(&format!("server.trusted_proxies = ['{bad}']"));
         assert!(told.starts_with("1: server.trusted_proxies: expected a network or an address"), "{bad}: {told}");

@@ -1,14 +1,12 @@
 //! The promise that no private path leaves, over generated worlds; and the policy against a slow and plain reading of its rules.
 
-use std::fmt::Write as _;
-
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::world::{World, path};
 use crate::config::UnknownHosts;
-use crate::egress::{Class, Denied, Rule, Verdict};
+use crate::egress::{Class, Denied, Reader, Rule, SignIn, Verdict, miss_text};
 use crate::module::{ModulePath, Pattern};
 use crate::store::{HostedIndex, Records};
 
@@ -374,10 +372,25 @@ proptest! {
 
 #[test]
 fn refusals_of_a_path_are_one_line_whatever_the_rule() {
-    let mut text = String::new();
-    write!(text, "{}", crate::egress::miss_text(&path("a.test/x"), Some("go.example.com:8443"), false)).unwrap();
-    assert_eq!(text, "a.test/x is private here and not available to you; publish it, or sign in: machine go.example.com:8443 in ~/.netrc");
+    let sign_in = SignIn { goproxy: "https://go.example.com:8443/go".to_owned(), machine: "go.example.com:8443".to_owned() };
+    let anonymous = |sign_in, https| Reader::Anonymous { sign_in, https };
+    for (reader, end) in [
+        (anonymous(Some(&sign_in), true), "; publish it, or sign in: machine go.example.com:8443 in ~/.netrc"),
+        (
+            anonymous(Some(&sign_in), false),
+            "; publish it, or sign in over https alone: GOPROXY=https://go.example.com:8443/go, machine go.example.com:8443 in ~/.netrc",
+        ),
+        (anonymous(None, true), "; publish it, or sign in over https"),
+        (Reader::SignedIn("user:alice"), ", signed in as user:alice; publish it, or ask for the right to read it"),
+    ] {
+        let text = miss_text(&path("a.test/x"), reader, false);
+        assert_eq!(text, format!("a.test/x is private here and not available to you{end}"));
+    }
     let long: ModulePath = path(&format!("a.test/{}", "x".repeat(5000)));
-    let text = crate::egress::miss_text(&long, Some(&format!("{}:8443", "h".repeat(100))), true);
-    assert!(text.len() < 600 && !text.contains('\n'), "{text}");
+    let host = "h".repeat(100);
+    let far = SignIn { goproxy: format!("https://{host}:8443"), machine: format!("{host}:8443") };
+    for reader in [anonymous(Some(&far), true), anonymous(Some(&far), false), Reader::SignedIn("token:build")] {
+        let text = miss_text(&long, reader, true);
+        assert!(text.len() < 600 && !text.contains('\n'), "{} {text}", text.len());
+    }
 }

@@ -2,6 +2,7 @@
 
 mod explanations;
 mod invariants;
+mod look_ups;
 mod permits;
 mod tables;
 mod world;

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use super::world::{World, path};
-use crate::egress::{Denied, Rule};
+use crate::durable::Disk;
+use crate::egress::{Denied, Gate, Rule};
+use crate::observe::audit::Audit;
+use crate::observe::metrics::Metrics;
 use crate::store::StoreError;
 use crate::store::double::Double;
 
@@ -60,6 +63,27 @@ async fn an_unrelated_publish_while_the_ledger_is_written_stops_nothing() {
     let world = World::new("modgate.toml");
     meanwhile(&world, |store| store.host("code.example.com/a", "platform"));
     assert!(world.gate().permit(&path(PUBLIC), "anonymous").await.is_ok());
+}
+
+#[tokio::test]
+async fn strangers_do_not_fill_the_audit_trail_with_unknown_hosts() {
+    let mut world = World::new("modgate.toml");
+    world.unknown_hosts("audit");
+    let (dir, metrics) = (tempfile::tempdir().unwrap(), Metrics::new().unwrap());
+    let audit = Audit::open(dir.path(), &Disk::default(), "n0de", metrics.audit.clone()).unwrap();
+    let gate = Gate::new(Arc::new(world.policy()), audit.clone());
+    for n in 0..3 {
+        gate.permit(&path(&format!("known{n}.example.com/m")), "anonymous").await.unwrap();
+        gate.permit(&path(&format!("known{n}.example.com/other")), "anonymous").await.unwrap();
+    }
+    for n in 0..1500 {
+        gate.permit(&path(&format!("made-up{n}.example.com/m")), "anonymous").await.unwrap();
+    }
+    audit.close();
+    let lines = audit.page(time::OffsetDateTime::UNIX_EPOCH, None, 5000).unwrap().lines;
+    assert_eq!(lines.len(), 1000);
+    assert_eq!(lines.iter().filter(|line| line.contains("known")).filter(|line| !line.contains("made-up")).count(), 3);
+    assert!(metrics.text().unwrap().contains("modgate_audit_events_total{event=\"unknown-host\"} 1506\n"));
 }
 
 #[tokio::test]

@@ -83,7 +83,7 @@ pub enum Event {
         /// The host.
         host: String,
     },
-    /// The first path at a host that nobody knows was let leave, where `private.unknown_hosts` is `audit`.
+    /// A path at a host that nobody knows was let leave, where `private.unknown_hosts` is `audit`: the first of a day.
     UnknownHost {
         /// The host.
         host: String,

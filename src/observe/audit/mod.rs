@@ -87,6 +87,13 @@ impl Audit {
         drop(self.send(actor, event));
     }
 
+    /// Counts an event that is not worth a line: others like it were recorded.
+    pub fn count(&self, event: &Event) {
+        if let Some(kept) = &self.kept {
+            kept.metrics.event(event.name());
+        }
+    }
+
     /// Records events, and waits until they last: for what is answered with "done". Whoever waits at the same time shares one
     /// fsync. It does not fail: where the trail cannot be written, that is logged and counted, and the events are in the log.
     pub async fn record_durably(&self, actor: &Actor, events: &[Event]) {

@@ -47,11 +47,13 @@ pub enum UpstreamOutcome {
     Redirect,
     /// A 200 that answers nothing.
     Malformed,
+    /// An answer of its base, asked to find out whether it is back.
+    Probe,
 }
 
 impl UpstreamOutcome {
-    const ALL: [Self; 8] =
-        [Self::Found, Self::Absent, Self::Status, Self::Timeout, Self::Failed, Self::Cut, Self::Redirect, Self::Malformed];
+    const ALL: [Self; 9] =
+        [Self::Found, Self::Absent, Self::Status, Self::Timeout, Self::Failed, Self::Cut, Self::Redirect, Self::Malformed, Self::Probe];
 
     fn word(self) -> &'static str {
         match self {
@@ -63,6 +65,7 @@ impl UpstreamOutcome {
             Self::Cut => "cut",
             Self::Redirect => "redirect",
             Self::Malformed => "malformed",
+            Self::Probe => "probe",
         }
     }
 }

@@ -1,49 +1,33 @@
 //! An upstream whose answers begin well: what their bodies tell its breaker.
 
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::observe::metrics::Metrics;
 
-/// An upstream, whoever asks it, and the clock of the breaker between them.
+/// An upstream, and whoever asks it: each time for a module of its own.
 struct World {
     fake: Fake,
     upstream: Upstream,
     metrics: Metrics,
-    now: Arc<Mutex<Instant>>,
+    asked: AtomicUsize,
 }
 
 impl World {
     async fn new() -> Self {
         let fake = Fake::start().await;
-        let now = Arc::new(Mutex::new(Instant::now()));
-        let clock = now.clone();
-        let breakers = Breakers::by(Arc::new(move || *clock.lock().unwrap()));
+        // One that is down stays so.
+        let now = Instant::now();
+        let breakers = Breakers::by(Arc::new(move || now));
         let metrics = Metrics::new().unwrap();
         let config = config::Upstream { stall_timeout: Duration::from_millis(100), ..fake.config() };
         let upstream = Upstream::new(&config, fake::gate(Arc::default()), breakers, metrics.upstream.clone()).unwrap();
-        Self { fake, upstream, metrics, now }
-    }
-
-    /// Down, and due to be tried.
-    async fn due() -> Self {
-        let world = Self::new().await;
-        for _ in 0..5 {
-            assert!(matches!(world.get(Act::status(500, "text/plain", "")).await, Err(UpstreamError::Status { .. })));
-        }
-        assert_eq!(world.state(), 2);
-        world.pass(Duration::from_secs(1));
-        world
-    }
-
-    fn pass(&self, by: Duration) {
-        *self.now.lock().unwrap() += by;
+        Self { fake, upstream, metrics, asked: AtomicUsize::new(0) }
     }
 
     /// The answer's head has come.
     async fn begin(&self, act: Act) -> Box<Incoming> {
-        self.fake.set(LIST, act);
-        match ask(&self.upstream, ModuleAsk::List).await {
+        match self.ask(act).await {
             Ok(Reply::Found(incoming)) => incoming,
             Ok(Reply::Absent(absent)) => panic!("{absent:?}"),
             Err(error) => panic!("{error}"),
@@ -51,8 +35,13 @@ impl World {
     }
 
     async fn get(&self, act: Act) -> Result<Vec<u8>, UpstreamError> {
-        self.fake.set(LIST, act);
-        body(ask(&self.upstream, ModuleAsk::List).await).await
+        body(self.ask(act).await).await
+    }
+
+    async fn ask(&self, act: Act) -> Result<Reply, UpstreamError> {
+        let (path, list) = other(self.asked.fetch_add(1, Ordering::Relaxed));
+        self.fake.set(&list, act);
+        ask_of(&self.upstream, &path, ModuleAsk::List).await
     }
 
     /// Another ask is refused, and does not reach the upstream.
@@ -125,40 +114,4 @@ async fn a_reader_that_goes_away_is_neither_for_the_upstream_nor_against_it() {
     assert_eq!(world.state(), 0);
     assert!(world.get(breaks_off()).await.is_err());
     assert!(world.refuses().await, "five in a row, but for what nobody read");
-}
-
-#[tokio::test]
-async fn an_answer_that_begins_well_ends_no_outage_before_its_end() {
-    let world = World::due().await;
-    let trying = world.begin(stalls_at_once()).await;
-    assert_eq!(world.state(), 1);
-    assert!(world.refuses().await, "one at a time");
-    drop(trying);
-    assert_eq!(world.state(), 2, "given up: the next one may try");
-    assert!(matches!(world.get(stalls_at_once()).await, Err(UpstreamError::Timeout { .. })));
-    assert_eq!(world.state(), 2);
-    assert!(world.upstream.down()[0].1.why.contains("stalled"), "{:?}", world.upstream.down());
-    assert!(world.refuses().await);
-    world.pass(Duration::from_secs(2));
-    assert_eq!(world.get(whole()).await.unwrap(), b"v1.0.0\n");
-    assert_eq!(world.state(), 0);
-}
-
-#[tokio::test]
-async fn a_long_answer_whose_bytes_still_come_keeps_nobody_else_waiting() {
-    let world = World::due().await;
-    let mut long = world.begin(stalls()).await;
-    assert!(world.refuses().await);
-    // It takes longer than a stall may.
-    tokio::time::sleep(world.upstream.stall).await;
-    assert_eq!(long.chunk().await.unwrap().unwrap(), "v1");
-    assert_eq!(world.state(), 0);
-    assert_eq!(world.get(whole()).await.unwrap(), b"v1.0.0\n");
-    // How it ends counts all the same.
-    assert!(matches!(long.chunk().await, Err(UpstreamError::Timeout { .. })));
-    for _ in 0..4 {
-        assert_eq!(world.state(), 0);
-        assert!(world.get(breaks_off()).await.is_err());
-    }
-    assert_eq!(world.state(), 2);
 }

@@ -71,6 +71,21 @@ fn known_modules_are_found_exactly_and_by_what_lies_above_them_in_any_case() {
         {
             assert_eq!(known.any_at(name), is, "{name}");
         }
+        for (from, to, is) in [
+            ("github.com/azure/sdk", "github.com/azure/sdl", true),
+            ("github.com/azure/a", "github.com/azure/sdk", false),
+            ("github.com/azure/sdk/", "github.com/azure/sdk0", false),
+            ("example.com/lib/v", "example.com/lib/w", true),
+        ] {
+            assert_eq!(known.any_between(from, to, &|_| true), is, "{from} {to}");
+        }
+        let mut shown = Vec::new();
+        let seen = std::cell::RefCell::new(&mut shown);
+        assert!(!known.any_between("github.com/a", "github.com/b", &|path| {
+            seen.borrow_mut().push(path.to_owned());
+            false
+        }));
+        assert_eq!(shown, ["github.com/azure/sdk"], "in lower case");
         stores.records.known_put(&path("new.example.com/x")).await.unwrap();
         assert!(known.any_at_or_below("new.example.com"));
     });

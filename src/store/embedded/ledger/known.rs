@@ -72,8 +72,7 @@ fn entry(path: &ModulePath) -> Box<str> {
 
 impl Set {
     fn any_in(&self, from: &str, to: &str) -> bool {
-        let set = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        set.range::<str, _>((Bound::Included(from), Bound::Excluded(to))).next().is_some()
+        self.any_between(from, to, &|_| true)
     }
 }
 
@@ -90,6 +89,12 @@ impl KnownModules for Set {
     fn any_at_or_below(&self, prefix: &str) -> bool {
         // Below: '0' is what follows '/'.
         self.any_at(prefix) || self.any_in(&format!("{prefix}/"), &format!("{prefix}0"))
+    }
+
+    fn any_between(&self, from: &str, to: &str, is: &dyn Fn(&str) -> bool) -> bool {
+        let set = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = set.range::<str, _>((Bound::Included(from), Bound::Excluded(to)));
+        entries.any(|entry| is(entry.split('\0').next().unwrap_or_default()))
     }
 }
 
