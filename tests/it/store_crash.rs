@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use modgate::durable::{Disk, Faults, Step};
+use modgate::durable::{Disk, Faults, Room, Step};
 use modgate::stop::Stop;
 use modgate::store::{
     DataDir, Delete, Embedded, FindingKind, HealReport, MovePath, Moved, NewVersion, Publish, Release, StoreError, Stores,
@@ -261,8 +261,8 @@ fn a_full_disk_refuses_to_publish_but_not_to_read_or_delete() {
         fn step(&self, _: Step, _: &Path, run: &mut dyn FnMut() -> io::Result<()>) -> io::Result<()> {
             run()
         }
-        fn room(&self, _: u64) -> u64 {
-            1 << 20
+        fn room(&self, room: Room) -> Room {
+            Room { bytes: 1 << 20, ..room }
         }
     }
     runtime().block_on(async {
