@@ -1,5 +1,5 @@
 //! Which files are the last copies: upstream was asked for something of the same version, or for the module's list, and
-//! said that it is gone. They are evicted last.
+//! said that it is gone. They are evicted last, as far as they take no more than half of the bound.
 
 use std::collections::HashSet;
 

@@ -7,8 +7,8 @@
 //! A failure is never an absence. What does not fit within `cache.max_size`, or cannot be written, is passed through. The
 //! files' bytes, with those being filled, never exceed that bound. Small answers are kept in memory as well.
 //!
-//! On disk, below the data folder: `cache/download/` and `cache/queries/` (see `place.rs`), `cache/aside/` (corrupt
-//! files), `tmp/cache/` (fills).
+//! On disk, below the data folder: `cache/download/`, `cache/queries/` and `cache/absent/` (see `place.rs`), `cache/aside/`
+//! (corrupt files), `tmp/cache/` (fills).
 
 mod answer;
 pub mod body;

@@ -47,7 +47,7 @@ pub struct Swept {
 pub struct GcReport {
     /// Garbage, by kind and name.
     pub garbage: Vec<(Garbage, Swept)>,
-    /// Last copies: they are kept, and evicted after everything else.
+    /// Last copies: they are kept, and evicted after everything else, but for those beyond half of the bound.
     pub last_copies: Vec<Swept>,
 }
 
