@@ -84,10 +84,57 @@ impl DurableError {
     }
 }
 
-/// Whether an error means that the disk, or the user's share of it, is full.
+/// Whether an error means that the disk, or the user's share of it, is full: of bytes or of inodes. By its kind, since who passes an
+/// error on may have wrapped the system's number away.
 pub fn is_full(error: &io::Error) -> bool {
-    let errno = error.raw_os_error();
-    errno == Some(Errno::NOSPC.raw_os_error()) || errno == Some(Errno::DQUOT.raw_os_error())
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Whether an error means that this process or the machine has run out of descriptors or memory: it says nothing about the file.
+pub fn is_exhausted(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM)) || error.kind() == io::ErrorKind::OutOfMemory
+}
+
+/// What can still be put on a file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes.
+    pub bytes: u64,
+    /// Files and folders; `None`: as many as there are bytes for.
+    pub inodes: Option<Inodes>,
+}
+
+/// What has to go before there is room enough.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shortage {
+    /// So many bytes.
+    pub bytes: u64,
+    /// So many files.
+    pub inodes: u64,
+}
+
+impl Room {
+    /// What is missing of so many bytes and inodes.
+    pub fn lacks(&self, bytes: u64, inodes: u64) -> Shortage {
+        let free = self.inodes.map_or(u64::MAX, |inodes| inodes.free);
+        Shortage { bytes: bytes.saturating_sub(self.bytes), inodes: inodes.saturating_sub(free) }
+    }
+}
+
+impl Shortage {
+    /// Whether nothing is missing.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A file system that was made with so many inodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inodes {
+    /// Not in use.
+    pub free: u64,
+    /// In use or not.
+    pub all: u64,
 }
 
 /// A hook around every step, for tests: it runs the step or does not, and answers what it likes.
@@ -95,9 +142,9 @@ pub trait Faults: Send + Sync + 'static {
     /// `run` does the step; it is run at most once. `path` is what [`DurableError::path`] would be.
     fn step(&self, step: Step, path: &Path, run: &mut dyn FnMut() -> io::Result<()>) -> io::Result<()>;
 
-    /// What [`Disk::room`] is to answer where there are `bytes`.
-    fn room(&self, bytes: u64) -> u64 {
-        bytes
+    /// What [`Disk::room`] is to answer where there is `room`.
+    fn room(&self, room: Room) -> Room {
+        room
     }
 }
 
@@ -146,11 +193,13 @@ impl Disk {
         out.ok_or_else(|| fail(io::Error::other("the step was left out")))
     }
 
-    /// Bytes that can still be written to the file system of `dir`.
-    pub fn room(&self, dir: &Path) -> io::Result<u64> {
+    /// What can still be put on the file system of `dir`.
+    pub fn room(&self, dir: &Path) -> io::Result<Room> {
         let stat = rustix::fs::statvfs(dir)?;
-        let bytes = stat.f_bavail.saturating_mul(stat.f_frsize);
-        Ok(self.faults.as_ref().map_or(bytes, |faults| faults.room(bytes)))
+        // None at all: it makes them as they are needed.
+        let inodes = (stat.f_files > 0).then_some(Inodes { free: stat.f_favail, all: stat.f_files });
+        let room = Room { bytes: stat.f_bavail.saturating_mul(stat.f_frsize), inodes };
+        Ok(self.faults.as_ref().map_or(room, |faults| faults.room(room)))
     }
 
     /// Makes `dir` and what is missing above it (0700), and makes their names durable.

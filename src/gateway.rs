@@ -112,6 +112,9 @@ pub enum Refusal {
     /// The disk is full.
     #[error("the disk is full, or nearly so; nothing was kept")]
     Full,
+    /// The disk is full at a delete. It may have come as far as the journal, and be found there when there is room again.
+    #[error("the disk is full: the deletion could not be recorded for good; delete it again when there is room")]
+    FullAtDelete,
     /// The body ended early or is malformed.
     #[error("{0}")]
     Interrupted(String),
@@ -152,7 +155,7 @@ impl Refusal {
             Self::BadUpload(_) => "bad-upload",
             Self::TooLarge(_) => "too-large",
             Self::Conflict(_) => "conflict",
-            Self::Full => "disk-full",
+            Self::Full | Self::FullAtDelete => "disk-full",
             Self::Interrupted(_) => "interrupted",
             Self::Stalled(_) => "stalled",
             Self::Upstream(_) => "upstream",
@@ -174,7 +177,7 @@ impl Refusal {
     pub fn cause(&self) -> Option<String> {
         match self {
             Self::Storage(cause) => Some(cause.clone()),
-            Self::Full => Some(self.to_string()),
+            Self::Full | Self::FullAtDelete => Some(self.to_string()),
             Self::SignIn
             | Self::WrongCredentials
             | Self::LogInsLimited(_)
@@ -368,9 +371,11 @@ impl Gateway {
         let may = owner.map_or_else(|| at_no_owner(who, BaseAccess::Hidden), |owner| self.access.delete(who, owner));
         allow(may, "you may not delete here: it takes a member of the owner, or a token with the scope delete")?;
         let Some(owner) = owner else { return Err(no_owner()) };
-        match self.hosted.delete(owner, path, version, actor).await? {
-            Delete::Deleted { .. } => Ok(()),
-            Delete::Absent => Err(Refusal::Absent(format!("owner {owner} has no {path} {version}"))),
+        match self.hosted.delete(owner, path, version, actor).await {
+            Ok(Delete::Deleted { .. }) => Ok(()),
+            Ok(Delete::Absent) => Err(Refusal::Absent(format!("owner {owner} has no {path} {version}"))),
+            Err(StoreError::Full) => Err(Refusal::FullAtDelete),
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -9,6 +9,7 @@ use super::Operations;
 use crate::access::{Access, LogIns, NoRandomness};
 use crate::cache::{self, Cache, Stock};
 use crate::config::Config;
+use crate::durable::Disk;
 use crate::egress::{Gate, Policy};
 use crate::observe::audit::{Actor, Audit, Event};
 use crate::observe::metrics::Metrics;
@@ -73,13 +74,15 @@ impl Foundation {
 
     fn open_blocking(config: Config) -> Result<(Self, Operations), OpenError> {
         let metrics = Arc::new(Metrics::new()?);
-        let data = Arc::new(DataDir::open(&config.data_dir)?);
+        let make_room = |data: &DataDir, short| cache::give_way(data, &config.cache, short);
+        let data = Arc::new(DataDir::open_with(&config.data_dir, Disk::default(), make_room)?);
         let audit = Audit::open(&data.audit(), data.disk(), data.node(), metrics.audit.clone()).map_err(OpenError::Audit)?;
         let (stores, healed) = Embedded::open(&data)?;
         tell_healing(&healed, &audit);
         let policy = Arc::new(Policy::new(&config, stores.records.clone()));
         let gate = Arc::new(Gate::new(policy.clone(), audit.clone()));
         let stock = Stock::open(&data, &config.cache, gate.clone(), stores.records.clone(), metrics.fills.clone(), audit.clone())?;
+        data.yields(stock.gives_way());
         let log_ins = LogIns::new()?;
         let foundation = Self {
             stores,

@@ -18,6 +18,7 @@ impl Operations {
             bytes_max: usage.bytes_max,
             last_copies: usage.last_copies,
             complete: usage.complete,
+            paused: self.cache.is_paused(),
             memory: self.cache.memory_usage().bytes,
             evicted: usage.evicted,
             corrupt: usage.corrupt,

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{OPERATOR, OperationError, Operations};
 use crate::cache::CacheError;
 use crate::module::{ModulePath, Version};
+use crate::store::StoreError;
 
 /// `refresh`
 #[derive(Debug, Serialize, Deserialize)]
@@ -35,6 +36,7 @@ impl Operations {
             )));
         }
         let renewed = self.cache.refresh(&module, version.as_ref(), OPERATOR).await;
+        let renewed = renewed.map_err(|error| StoreError::Unavailable(Box::new(error)))?;
         let error = |outcome: &Result<u16, CacheError>| outcome.as_ref().err().map(ToString::to_string);
         Ok(renewed.into_iter().map(|one| RefreshLine { error: error(&one.outcome), status: one.outcome.ok(), file: one.file }).collect())
     }

@@ -9,18 +9,39 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
+use super::index::{Lease, Reservation};
+use crate::durable::is_exhausted;
+
 /// An open file that nobody changes any more; it may be unlinked meanwhile. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct OpenFile {
     // Closed before that is let go.
     file: Arc<File>,
-    _held: Option<Arc<dyn Held>>,
+    held: Option<Arc<dyn Held>>,
 }
 
 /// What is held for as long as a file is open.
-trait Held: Send + Sync {}
+pub(super) trait Held: Send + Sync {
+    /// The file cannot be read.
+    fn set_unreadable(&self);
+}
 
-impl<T: Send + Sync> Held for T {}
+impl Held for Arc<Lease> {
+    fn set_unreadable(&self) {
+        self.as_ref().set_unreadable();
+    }
+}
+
+impl Held for Lease {
+    fn set_unreadable(&self) {
+        Self::set_unreadable(self);
+    }
+}
+
+impl Held for Reservation {
+    /// It has no name: nobody else reads it.
+    fn set_unreadable(&self) {}
+}
 
 impl fmt::Debug for dyn Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -30,14 +51,23 @@ impl fmt::Debug for dyn Held {
 
 impl OpenFile {
     /// A file, and what counts the bytes that it has on the disk.
-    pub(super) fn holding(file: File, held: impl Send + Sync + 'static) -> Self {
-        Self { file: Arc::new(file), _held: Some(Arc::new(held)) }
+    pub(super) fn holding(file: File, held: impl Held + 'static) -> Self {
+        Self { file: Arc::new(file), held: Some(Arc::new(held)) }
+    }
+
+    /// Reading it failed so. Whoever asks for it next is answered with another copy, if one can be had.
+    pub fn failed(&self, error: &io::Error) {
+        if !is_exhausted(error)
+            && let Some(held) = &self.held
+        {
+            held.set_unreadable();
+        }
     }
 }
 
 impl From<Arc<File>> for OpenFile {
     fn from(file: Arc<File>) -> Self {
-        Self { file, _held: None }
+        Self { file, held: None }
     }
 }
 

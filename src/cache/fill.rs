@@ -107,8 +107,9 @@ impl Inner {
             let _landing = landing;
             let fill = async {
                 // The one before may have ended between our look and now.
-                match self.stock.look_up(&asset).await? {
-                    Some(answer) if self.is_good(&asset, &answer, anew) => Ok(Filled::Fresh(answer)),
+                match self.stock.look_up(&asset).await {
+                    Ok(Some(answer)) if self.is_good(&asset, &answer, anew) => Ok(Filled::Fresh(answer)),
+                    Err(error) if !error.is_of_the_file() => Err(error.into()),
                     _ => self.fetch(&asset, &principal, true).await,
                 }
             };

@@ -1,12 +1,12 @@
 //! Which files are the last copies: upstream was asked for something of the same version, or for the module's list, and
-//! said that it is gone. They are evicted last.
+//! said that it is gone. They are evicted last, as far as they take no more than half of the bound.
 
 use std::collections::HashSet;
 
 use crate::module::{ModulePath, Version};
 use crate::protocol::ModuleAsk;
 
-use super::place::Asset;
+use super::place::{Asset, asks_of};
 use super::shelf::Shelf;
 use super::versions::Versions;
 
@@ -45,7 +45,7 @@ impl Shelf {
     }
 
     fn mark_version(&self, path: &ModulePath, version: &Version, last_copy: bool) {
-        for ask in [ModuleAsk::Info(version.clone()), ModuleAsk::Mod(version.clone()), ModuleAsk::Zip(version.clone())] {
+        for ask in asks_of(version) {
             if let Some(key) = Asset::Module(path.clone(), ask).place().file {
                 self.index.set_last_copy(&key, last_copy);
             }

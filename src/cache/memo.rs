@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::place::absence_of;
 use crate::store::hex;
 
 /// The format that is written and read.
@@ -16,8 +17,8 @@ pub(super) const HEAD_BYTES_MAX: usize = 8 << 10;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Memo {
     format: u32,
-    /// The key that it was written under: a file that strayed to another name answers nothing.
-    key: String,
+    /// What was asked, as its key in `queries/`: a file that strayed to another name answers nothing.
+    pub(super) key: String,
     /// 200, 404 or 410.
     pub(super) status: u16,
     /// When upstream said so, milliseconds since 1970.
@@ -47,12 +48,13 @@ impl Memo {
         Some(out)
     }
 
-    /// Reads the first line of a file, of which `start` is the beginning and `len` the whole length in bytes; and
+    /// Reads the first line of the file of a key, of which `start` is the beginning and `len` the whole length in bytes; and
     /// where the body begins. `None`: torn, corrupt, of another format or another key's.
     pub(super) fn read(key: &str, start: &[u8], len: u64) -> Option<(Self, usize)> {
         let end = start.iter().take(HEAD_BYTES_MAX).position(|b| *b == b'\n')?;
         let memo: Self = serde_json::from_slice(&start[..end]).ok()?;
-        let good = memo.format == FORMAT && memo.key == key && memo.len == len.checked_sub(end as u64 + 1)?;
+        let is_its_own = memo.key == key || absence_of(&memo.key).as_deref() == Some(key);
+        let good = memo.format == FORMAT && is_its_own && memo.len == len.checked_sub(end as u64 + 1)?;
         good.then_some((memo, end + 1))
     }
 
@@ -75,6 +77,9 @@ mod tests {
         assert_eq!((&read, &file[from..]), (&memo, &b"v1.0.0\n"[..]));
         assert_eq!(read.at(), now);
         assert!(Memo::read("queries/example.com/n/@v/list", &file, file.len() as u64).is_none());
+        let absence = absence_of("queries/example.com/m/@v/list").unwrap();
+        assert!(Memo::read(&absence, &file, file.len() as u64).is_some());
+        assert!(Memo::read(&absence.replace("absent/", "absent/0"), &file, file.len() as u64).is_none());
         for len in 0..file.len() {
             assert!(Memo::read("queries/example.com/m/@v/list", &file[..len], len as u64).is_none(), "{len}");
         }

@@ -7,8 +7,8 @@
 //! A failure is never an absence. What does not fit within `cache.max_size`, or cannot be written, is passed through. The
 //! files' bytes, with those being filled, never exceed that bound. Small answers are kept in memory as well.
 //!
-//! On disk, below the data folder: `cache/download/` and `cache/queries/` (see `place.rs`), `cache/aside/` (corrupt
-//! files), `tmp/cache/` (fills).
+//! On disk, below the data folder: `cache/download/`, `cache/queries/` and `cache/absent/` (see `place.rs`), `cache/aside/`
+//! (corrupt files), `tmp/cache/` (fills).
 
 mod answer;
 pub mod body;
@@ -17,6 +17,7 @@ mod freshness;
 pub mod index;
 mod judge;
 mod last_copy;
+mod look_up;
 mod memo;
 mod memory;
 mod offline;
@@ -44,6 +45,7 @@ pub use sweep::{Garbage, GcReport, Purged, Swept};
 pub use verify::{Finding, Verified};
 
 use crate::config;
+use crate::durable::Shortage;
 use crate::egress::Gate;
 use crate::module::version::escape_query;
 use crate::module::{ModulePath, Version};
@@ -52,12 +54,13 @@ use crate::observe::metrics::{FillMetrics, UpstreamRole};
 use crate::observe::spawn_blocking;
 use crate::protocol::ModuleAsk;
 use crate::stop::Stop;
-use crate::store::{DataDir, Records};
+use crate::store::{DataDir, GiveWay, Records};
 use crate::upstream::{self, Upstream};
 
 use fill::{Filled, Flights};
 use freshness::{Age, Terms};
-use index::Bounds;
+use index::{Bounds, Index};
+use look_up::LookUpError;
 use memory::Memory;
 pub(crate) use place::Asset;
 use queue::Queue;
@@ -142,8 +145,8 @@ impl Stock {
     ///
     /// # Errors
     ///
-    /// [`CacheError::Storage`]: something is kept, or may be, and cannot be read. That is no absence.
-    async fn look_up(&self, asset: &Asset) -> Result<Option<Arc<Answer>>, CacheError> {
+    /// [`LookUpError`]
+    async fn look_up(&self, asset: &Asset) -> Result<Option<Arc<Answer>>, LookUpError> {
         if let Some(answer) = self.memory.get(asset) {
             // It counts as used on disk, too; and is gone if it is gone there.
             if self.shelf.index.is_known(&answer.key) {
@@ -154,12 +157,15 @@ impl Stock {
         let (shelf, memory, asset) = (self.shelf.clone(), self.memory.clone(), asset.clone());
         let looked = spawn_blocking(move || {
             let before = memory.before(&asset);
-            let looked = shelf.look_up(&asset).map_err(|e| CacheError::Storage(format!("cannot read what is cached of {asset}: {e}")))?;
+            let looked = match shelf.look_up(&asset) {
+                Ok(looked) => looked,
+                Err(unreadable) => return Err(LookUpError::Unreadable { asset, unreadable }),
+            };
             let Some(answer) = looked.map(Arc::new) else { return Ok(None) };
             memory.put(&asset, &answer, before);
             Ok(Some(answer))
         });
-        looked.await.unwrap_or_else(|e| Err(CacheError::Storage(format!("looking into the cache broke off: {e}"))))
+        looked.await?
     }
 
     async fn on_disk<T: Send + 'static>(&self, run: impl FnOnce(&Shelf) -> Result<T, NotKept> + Send + 'static) -> Result<T, NotKept> {
@@ -179,6 +185,12 @@ impl Stock {
         self.shelf.upkeep.close();
     }
 
+    /// Gives way to what is published, where the disk is full.
+    pub fn gives_way(&self) -> GiveWay {
+        let index = self.shelf.index.clone();
+        Box::new(move |short| index.give_way(short))
+    }
+
     /// Holds to the bounds of other settings from now on: what is over is evicted now, and whatever is being filled is counted. Blocks on the disk.
     pub fn resize(&self, config: &config::Cache) {
         self.shelf.index.resize(bounds(config));
@@ -194,6 +206,15 @@ impl Stock {
             written
         };
         self.on_disk(run).await
+    }
+}
+
+/// Gives way to a start on a full disk, before any stock is open: evicts so much of what the data directory has cached, or what
+/// there is of it. Looks at every file first, if the last process was killed. Blocks on the disk.
+pub fn give_way(data: &DataDir, config: &config::Cache, short: Shortage) {
+    tracing::warn!(bytes = short.bytes, inodes = short.inodes, "the disk is full: cached files go, as many as a start needs room for");
+    if let Err(error) = Index::give_way_closed(&data.cache(), &data.index(), data.disk(), bounds(config), short) {
+        tracing::warn!(%error, "cached files cannot give way");
     }
 }
 
@@ -262,7 +283,10 @@ impl Cache {
     /// Answers for any asset.
     pub(crate) async fn get(&self, asset: Asset, asker: Asker<'_>) -> Result<Resolved, CacheError> {
         let inner = &self.inner;
-        let kept = inner.stock.look_up(&asset).await?;
+        let kept = match inner.stock.look_up(&asset).await {
+            Err(error) if error.is_of_the_file() => return inner.instead(&asset, asker, error).await,
+            looked => looked?,
+        };
         if let Some(answer) = &kept
             && (!asker.anew || answer.at.is_none())
         {
@@ -291,6 +315,11 @@ impl Cache {
     /// How much is there.
     pub fn usage(&self) -> Usage {
         self.inner.stock.shelf.index.usage()
+    }
+
+    /// Whether nothing new is kept because less of the file system is free than `cache.min_free`, whatever would be evicted.
+    pub fn is_paused(&self) -> bool {
+        self.inner.stock.shelf.index.is_paused()
     }
 
     /// How much of it is in memory.
@@ -326,6 +355,21 @@ impl Cache {
 impl Inner {
     fn age(&self, asset: &Asset, answer: &Answer) -> Age {
         self.terms.age(asset, answer, (self.stock.clock)())
+    }
+
+    /// From upstream, what is kept and cannot be read: what comes takes the place of the file. Otherwise that stays, and it is a
+    /// failure.
+    async fn instead(self: &Arc<Self>, asset: &Asset, asker: Asker<'_>, error: LookUpError) -> Result<Resolved, CacheError> {
+        tracing::warn!(%error, "a cached file cannot be read: upstream is asked for another copy");
+        match self.from_upstream(asset, asker).await {
+            // It is here: that upstream has it no more does not make it absent.
+            Ok(Resolved::Absent(_)) if error.never_changes() => {}
+            Err(e) if e.is_outage() => {}
+            answered => return answered,
+        }
+        // It may be readable the next time.
+        error.key().into_iter().for_each(|key| self.stock.shelf.index.try_again(key));
+        Err(error.into())
     }
 
     /// What is not fresh any more, at once; while upstream is known to be away, with all that is known besides.

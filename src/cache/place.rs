@@ -1,16 +1,25 @@
 //! What can be asked for, and where it is kept.
 //!
-//! `download/` is the go command's own layout and holds what never changes; `queries/` holds answers that do, and
-//! absences. No element of a module path begins with `@`, so modules' files and folders never collide; `sumdb` has
-//! no dot, so no module is called that.
+//! `download/` is the go command's own layout and holds what never changes; `queries/` holds answers that do. No element of
+//! a module path begins with `@`, so modules' files and folders never collide; `sumdb` has no dot, so no module is called
+//! that. Both have the folders of modules that upstream has. Anyone can make up paths that it has not, as deep as they like:
+//! `absent/` holds the absences in 256 folders, by hashes of what was asked.
 
 use crate::module::version::unescape_query;
 use crate::module::{ModulePath, Version};
 use crate::protocol::{ModuleAsk, SumdbWhat};
+use crate::store::hex;
+use sha2::{Digest as _, Sha256};
 use std::fmt;
 
-/// Where answers with a date are.
+/// Where what never changes is.
+const DOWNLOAD: &str = "download/";
+/// Where answers with a date are; in old caches absences, too.
 pub(crate) const QUERIES: &str = "queries/";
+/// Where absences are.
+pub(crate) const ABSENT: &str = "absent/";
+/// Bytes of a SHA-256 that stand in a name.
+const NAMED_HASH_BYTES: usize = 16;
 
 /// Longest name that file systems take, bytes.
 const NAME_BYTES_MAX: usize = 255;
@@ -46,8 +55,10 @@ impl fmt::Display for Asset {
 pub(crate) struct Place {
     /// Its file, if it never changes.
     pub(crate) file: Option<String>,
-    /// Its answer with a date: a changing one, or an absence.
+    /// Its answer with a date.
     pub(crate) memo: Option<String>,
+    /// That it is absent.
+    pub(crate) absence: Option<String>,
 }
 
 impl Asset {
@@ -77,14 +88,16 @@ impl Asset {
                 let Some(name) = ask.file() else { return Place::default() };
                 let rest = format!("{}/{name}", path.escaped());
                 let file = if self.is_immutable() { good(format!("download/{rest}")) } else { None };
-                Place { file, memo: good(format!("queries/{rest}")) }
+                let memo = good(format!("{QUERIES}{rest}"));
+                let absence = memo.as_deref().and_then(absence_of);
+                Place { file, memo, absence }
             }
             Self::Sumdb(name, what) => {
                 let below = |rest: String| good(format!("download/sumdb/{name}/{rest}"));
                 match what {
-                    SumdbWhat::Lookup(path, version) => Place { file: below(lookup_name(path, version)), memo: None },
-                    SumdbWhat::Tile(tile) => Place { file: below(format!("tile/{tile}")), memo: None },
-                    SumdbWhat::Latest => Place { file: None, memo: good(format!("queries/sumdb/{name}/latest")) },
+                    SumdbWhat::Lookup(path, version) => Place { file: below(lookup_name(path, version)), ..Place::default() },
+                    SumdbWhat::Tile(tile) => Place { file: below(format!("tile/{tile}")), ..Place::default() },
+                    SumdbWhat::Latest => Place { memo: good(format!("{QUERIES}sumdb/{name}/latest")), ..Place::default() },
                     SumdbWhat::Supported => Place::default(),
                 }
             }
@@ -130,7 +143,46 @@ pub(super) fn memos_of_version(path: &ModulePath) -> String {
     format!("queries/{}/@v", path.escaped())
 }
 
-/// What was asked, by the name of its file in that folder.
+/// Where the absence of what would be answered from this key of `queries/` is.
+pub(super) fn absence_of(memo: &str) -> Option<String> {
+    let (module, name) = memo.strip_prefix(QUERIES)?.split_once("/@")?;
+    let (folder, start) = absences(module);
+    Some(format!("{folder}/{start}{}", named_hash(name)))
+}
+
+/// The folder of the absences of this very module, and how their names begin. Others may lie there, too.
+pub(super) fn absences_of(path: &ModulePath) -> (String, String) {
+    absences(&path.escaped().to_string())
+}
+
+fn absences(escaped: &str) -> (String, String) {
+    let hash = named_hash(escaped);
+    (format!("{ABSENT}{}", &hash[..2]), format!("{hash}-"))
+}
+
+fn named_hash(text: &str) -> String {
+    hex(&Sha256::digest(text)[..NAMED_HASH_BYTES])
+}
+
+/// Whether what is kept under this key never changes.
+pub(super) fn never_changes(key: &str) -> bool {
+    key.starts_with(DOWNLOAD)
+}
+
+/// Whether an absence is kept under this key, and nothing but one can be.
+pub(super) fn is_absence(key: &str) -> bool {
+    key.starts_with(ABSENT)
+}
+
+/// What was asked of the module, by the key that stands in an answer with a date.
+pub(super) fn ask_of_key(memo: &str) -> Option<ModuleAsk> {
+    match memo.strip_prefix(QUERIES)?.split_once("/@")?.1 {
+        "latest" => Some(ModuleAsk::Latest),
+        name => ask_of_memo(name.strip_prefix("v/")?),
+    }
+}
+
+/// What was asked, by the name of its file in the module's folder.
 pub(super) fn ask_of_memo(name: &str) -> Option<ModuleAsk> {
     if name == "list" {
         return Some(ModuleAsk::List);
@@ -167,19 +219,36 @@ pub(crate) fn whose_sidecar(key: &str) -> Option<String> {
     is_module_file(key).then(|| key.strip_suffix(ZIPHASH).map(|stem| format!("{stem}{ZIP}")))?
 }
 
+/// What can be asked of a version.
+pub(super) fn asks_of(version: &Version) -> [ModuleAsk; 3] {
+    [ModuleAsk::Info(version.clone()), ModuleAsk::Mod(version.clone()), ModuleAsk::Zip(version.clone())]
+}
+
 /// What is kept of a module, or of one version of it: its files, its answers with a date, its checksum records.
 pub(crate) struct Belongings {
     path: String,
     version: Option<String>,
+    /// How the keys of its absences begin; of a version, they themselves.
+    absences: Vec<String>,
 }
 
 impl Belongings {
     pub(crate) fn of(path: &ModulePath, version: Option<&Version>) -> Self {
-        Self { path: path.escaped().to_string(), version: version.map(|version| version.escaped().to_string()) }
+        let absences = match version {
+            None => {
+                let (folder, start) = absences_of(path);
+                vec![format!("{folder}/{start}")]
+            }
+            Some(version) => asks_of(version).into_iter().filter_map(|ask| Asset::Module(path.clone(), ask).place().absence).collect(),
+        };
+        Self { path: path.escaped().to_string(), version: version.map(|version| version.escaped().to_string()), absences }
     }
 
     /// Whether this key is one of them.
     pub(crate) fn contain(&self, key: &str) -> bool {
+        if is_absence(key) {
+            return self.absences.iter().any(|absence| key.starts_with(absence));
+        }
         let version = self.version.as_deref();
         if let Some((_, record)) = key.strip_prefix("download/sumdb/").and_then(|rest| rest.split_once("/lookup/")) {
             let of = record.strip_prefix(&self.path).and_then(|rest| rest.strip_prefix('@'));
@@ -220,11 +289,25 @@ mod tests {
 
     #[test]
     fn what_changes_is_kept_apart() {
-        assert_eq!(module("example.com/m", ModuleAsk::List), Place { file: None, memo: Some("queries/example.com/m/@v/list".into()) });
+        assert_eq!(module("example.com/m", ModuleAsk::List).memo.as_deref(), Some("queries/example.com/m/@v/list"));
         let branch = module("example.com/m", ModuleAsk::Query("Dev".into()));
-        assert_eq!(branch, Place { file: None, memo: Some("queries/example.com/m/@v/!dev.info".into()) });
+        assert_eq!((branch.file, branch.memo.as_deref()), (None, Some("queries/example.com/m/@v/!dev.info")));
         let head = Asset::Sumdb("sum.example.org".into(), SumdbWhat::Latest).place();
-        assert_eq!(head, Place { file: None, memo: Some("queries/sumdb/sum.example.org/latest".into()) });
+        assert_eq!(head, Place { memo: Some("queries/sumdb/sum.example.org/latest".into()), ..Place::default() });
+    }
+
+    #[test]
+    fn absences_lie_flat_however_deep_the_path_is_and_tell_what_was_asked() {
+        let deep = format!("example.com{}", "/a".repeat(1000));
+        for (path, ask) in [("example.com/M", ModuleAsk::Latest), (deep.as_str(), ModuleAsk::List), ("example.com/M", ModuleAsk::List)] {
+            let Place { memo, absence, .. } = module(path, ask.clone());
+            let (memo, absence) = (memo.unwrap(), absence.unwrap());
+            assert_eq!(absence.split('/').count(), 3, "{absence}");
+            assert!(is_absence(&absence) && storable(&absence), "{absence}");
+            assert_eq!((absence_of(&memo), ask_of_key(&memo)), (Some(absence.clone()), Some(ask)));
+            let (folder, start) = absences_of(&path.parse().unwrap());
+            assert!(absence.starts_with(&format!("{folder}/{start}")), "{absence}");
+        }
     }
 
     #[test]
@@ -257,7 +340,13 @@ mod tests {
             "download/sumdb/s.org/lookup/example.com/!m/x@v1.0.0",
             "aside/1-v1.0.0.zip",
         ];
+        let absent = |path: &str, ask| module(path, ask).absence.unwrap();
         let (all, one) = (Belongings::of(&path, None), Belongings::of(&path, Some(&version)));
+        let (info, list) = (absent("example.com/M", ModuleAsk::Info(version.clone())), absent("example.com/M", ModuleAsk::List));
+        assert!(all.contain(&info) && one.contain(&info));
+        assert!(all.contain(&list) && !one.contain(&list));
+        let other = absent("example.com/m", ModuleAsk::Info(version));
+        assert!(!all.contain(&other) && !one.contain(&other));
         for key in of_version {
             assert!(all.contain(key) && one.contain(key), "{key}");
         }

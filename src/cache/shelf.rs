@@ -3,7 +3,7 @@
 //! A file appears by write, fsync, rename, fsync of the folder, all within bytes that the index set aside. Of a zip
 //! its hash file gets its name first, so that a zip that is there has one. A file that is not what it should be is a
 //! miss: it is set aside, counted and recorded. One that cannot be read is neither: that is the disk's failure, or the
-//! process has no descriptors left, and says nothing about the file.
+//! process has no descriptors left. It stays, until upstream gives another copy that takes its place.
 
 use std::fs::File;
 use std::io;
@@ -25,7 +25,7 @@ use super::body::OpenFile;
 use super::index::{Bounds, Index, Lease, Reservation, Upkeep, gone, is_gone};
 use super::judge;
 use super::memo::{self, Memo};
-use super::place::{Asset, sidecar};
+use super::place::{Asset, Place, sidecar};
 
 /// What is shorter is answered from memory, and checked each time.
 pub(super) const SMALL_BYTES_MAX: u64 = 64 << 10;
@@ -64,6 +64,9 @@ pub(super) enum NotKept {
     /// It does not fit into the bound.
     #[error("no room within cache.max_size and cache.min_free")]
     NoRoom,
+    /// Nothing is kept now; that was told when it began.
+    #[error("less of the file system is free than cache.min_free")]
+    Paused,
     /// The cache is closed: the process ends.
     #[error("the cache is closed")]
     Closed,
@@ -79,6 +82,22 @@ pub(super) enum NotKept {
     /// The thread that wrote it panicked.
     #[error("writing broke off")]
     Broken,
+}
+
+impl NotKept {
+    fn no_room(index: &Index) -> Self {
+        if index.is_paused() { Self::Paused } else { Self::NoRoom }
+    }
+}
+
+/// What is kept, or may be, and cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {key}: {source}")]
+pub(super) struct Unreadable {
+    /// Its key.
+    pub(super) key: String,
+    #[source]
+    pub(super) source: io::Error,
 }
 
 pub(super) struct Shelf {
@@ -112,23 +131,39 @@ impl Shelf {
     ///
     /// # Errors
     ///
-    /// Something is kept, or may be, and cannot be read.
-    pub(super) fn look_up(&self, asset: &Asset) -> io::Result<Option<Answer>> {
+    /// [`Unreadable`].
+    pub(super) fn look_up(&self, asset: &Asset) -> Result<Option<Answer>, Unreadable> {
+        let unreadable = |key: &str| {
+            let key = key.to_owned();
+            move |source| Unreadable { key, source }
+        };
         let place = asset.place();
         if let Some(key) = place.file
-            && let Some(kept) = self.file(asset, &key)?
+            && let Some(kept) = self.file(asset, &key).map_err(unreadable(&key))?
         {
             return Ok(Some(Answer { key, kept, at: None }));
         }
-        let Some(key) = place.memo else { return Ok(None) };
-        let read = self.checked(&key, |file, len, noted| if len == noted { read_memo(&key, file, len) } else { Ok(None) })?;
+        let mut newest: Option<Answer> = None;
+        // A crash between the writing of one and the removal of the other leaves both.
+        for key in [place.memo, place.absence].into_iter().flatten() {
+            if let Some((kept, at)) = self.memo(&key).map_err(unreadable(&key))?
+                && newest.as_ref().is_none_or(|newest| newest.at < Some(at))
+            {
+                newest = Some(Answer { key, kept, at: Some(at) });
+            }
+        }
+        Ok(newest)
+    }
+
+    fn memo(&self, key: &str) -> io::Result<Option<(Kept, SystemTime)>> {
+        let read = self.checked(key, |file, len, noted| if len == noted { read_memo(key, file, len) } else { Ok(None) })?;
         let Some((memo, content)) = read else { return Ok(None) };
         let kept = match (memo.status, content) {
             (200, content) => Kept::Found { content, etag: Some(strong(&memo.sha256)) },
             (status, Content::Bytes(text)) => Kept::Absent(Absent { status, text: String::from_utf8_lossy(&text).into_owned() }),
             (_, Content::File { .. }) => return Ok(None),
         };
-        Ok(Some(Answer { key, kept, at: Some(memo.at()) }))
+        Ok(Some((kept, memo.at())))
     }
 
     fn file(&self, asset: &Asset, key: &str) -> io::Result<Option<Kept>> {
@@ -148,6 +183,9 @@ impl Shelf {
     /// `read` does not accept, or is shorter than it was when it was opened, is set aside.
     fn checked<T>(&self, key: &str, read: impl FnOnce(&OpenFile, u64, u64) -> io::Result<Option<T>>) -> io::Result<Option<T>> {
         let Some(lease) = self.index.lease(key)?.map(Arc::new) else { return Ok(None) };
+        if lease.is_unreadable() {
+            return Err(io::Error::other("it could not be read to its end"));
+        }
         let noted = lease.bytes();
         let opened = File::open(self.index.path(key)).and_then(|file| file.metadata().map(|meta| (file, meta.len())));
         let (file, len) = match opened {
@@ -176,20 +214,49 @@ impl Shelf {
         Ok(judged)
     }
 
+    /// The first line of an answer with a date; `None`: it is gone, or not what it should be.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read.
+    pub(super) fn memo_head(&self, key: &str) -> io::Result<Option<Memo>> {
+        let file = match File::open(self.index.path(key)) {
+            Err(e) if is_gone(&e) => return Ok(None),
+            opened => opened?,
+        };
+        let len = file.metadata()?.len();
+        let mut start = Vec::new();
+        io::Read::read_to_end(&mut io::Read::take(file, memo::HEAD_BYTES_MAX as u64), &mut start)?;
+        Ok(Memo::read(key, &start, len).map(|(memo, _)| memo))
+    }
+
     /// Keeps an answer that never changes.
     pub(super) fn keep_file(&self, key: Option<&str>, body: &Bytes) -> Result<(), NotKept> {
         self.write(key.ok_or(NotKept::NoPlace)?, body)
     }
 
     /// Keeps an answer with a date.
-    pub(super) fn keep_memo(&self, key: Option<&str>, status: u16, now: SystemTime, body: &[u8]) -> Result<(), NotKept> {
-        let key = key.ok_or(NotKept::NoPlace)?;
-        let file = Memo::new(key, status, now, body).file(body).ok_or(NotKept::NoPlace)?;
-        self.write(key, &file)
+    pub(super) fn keep_memo(&self, place: &Place, now: SystemTime, body: &[u8]) -> Result<(), NotKept> {
+        let key = place.memo.as_deref().ok_or(NotKept::NoPlace)?;
+        let file = Memo::new(key, 200, now, body).file(body).ok_or(NotKept::NoPlace)?;
+        self.write(key, &file)?;
+        self.forget(place.absence.as_deref());
+        Ok(())
+    }
+
+    /// Keeps that something is absent, in the place of an answer with a date.
+    pub(super) fn keep_absence(&self, place: &Place, absent: &Absent, now: SystemTime) -> Result<(), NotKept> {
+        let (Some(asked), Some(key)) = (place.memo.as_deref(), place.absence.as_deref()) else { return Err(NotKept::NoPlace) };
+        let text = absent.text.as_bytes();
+        let file = Memo::new(asked, absent.status, now, text).file(text).ok_or(NotKept::NoPlace)?;
+        self.write(key, &file)?;
+        self.forget(Some(asked));
+        self.index.bound_absences();
+        Ok(())
     }
 
     fn write(&self, key: &str, bytes: &[u8]) -> Result<(), NotKept> {
-        let reservation = self.index.reserve(bytes.len() as u64).ok_or(NotKept::NoRoom)?;
+        let reservation = self.index.reserve(bytes.len() as u64).ok_or_else(|| NotKept::no_room(&self.index))?;
         let mut staged = Staged { file: self.stage_file()?, reservation, len: 0, disk: self.disk.clone() };
         staged.write(bytes)?;
         self.disk.sync_file(&staged.file.0, &staged.file.1)?;
@@ -205,7 +272,7 @@ impl Shelf {
 
     /// Begins a file that is to grow; `len`: its length in bytes, if that is known.
     pub(super) fn stage(&self, len: Option<u64>) -> Result<Staged, NotKept> {
-        let reservation = self.index.reserve(len.unwrap_or(0)).ok_or(NotKept::NoRoom)?;
+        let reservation = self.index.reserve(len.unwrap_or(0)).ok_or_else(|| NotKept::no_room(&self.index))?;
         Ok(Staged { file: self.stage_file()?, reservation, len: 0, disk: self.disk.clone() })
     }
 
@@ -223,7 +290,7 @@ impl Shelf {
         let hash = h1.to_string();
         let bytes = staged.len + hash.len() as u64;
         if !staged.make_sure(bytes) {
-            return Err(NotKept::NoRoom);
+            return Err(NotKept::no_room(&self.index));
         }
         let (hash_file, hash_tmp) = self.stage_file()?;
         self.disk.write_at(&hash_file, &hash_tmp, hash.as_bytes(), 0)?;
@@ -236,12 +303,17 @@ impl Shelf {
         lease.ok_or(NotKept::Closed)
     }
 
-    /// Forgets an absence that is none any more.
-    pub(super) fn forget(&self, key: Option<&str>) {
+    /// Forgets the answers with a date, and absences, of which none counts any more.
+    pub(super) fn forget_dated(&self, place: &Place) {
+        self.forget(place.memo.as_deref());
+        self.forget(place.absence.as_deref());
+    }
+
+    fn forget(&self, key: Option<&str>) {
         if let Some(key) = key.filter(|key| !matches!(self.index.lease(key), Ok(None)))
             && let Err(error) = self.index.remove(key)
         {
-            tracing::warn!(file = key, %error, "cannot remove an absence that is over");
+            tracing::warn!(file = key, %error, "cannot remove an answer that does not count any more");
         }
     }
 }
@@ -273,7 +345,7 @@ impl Staged {
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), NotKept> {
         let len = self.len + bytes.len() as u64;
         if !self.make_sure(len) {
-            return Err(NotKept::NoRoom);
+            return Err(NotKept::no_room(self.reservation.index()));
         }
         self.disk.write_at(&self.file.0, &self.file.1, bytes, self.len)?;
         self.reservation.wrote(len - self.len);

@@ -1,15 +1,13 @@
 //! What an operator drops: everything of a module, or what is of no use any more.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::time::{Duration, SystemTime};
 
 use crate::module::{ModulePath, Version};
 use crate::stop::Stop;
 
 use super::index::ASIDE;
-use super::memo::{self, Memo};
-use super::place::{Belongings, QUERIES};
+use super::memo::Memo;
+use super::place::{Belongings, QUERIES, is_absence};
 use super::shelf::Shelf;
 
 /// An absence that was not asked for again in so long is of no use.
@@ -49,7 +47,7 @@ pub struct Swept {
 pub struct GcReport {
     /// Garbage, by kind and name.
     pub garbage: Vec<(Garbage, Swept)>,
-    /// Last copies: they are kept, and evicted after everything else.
+    /// Last copies: they are kept, and evicted after everything else, but for those beyond half of the bound.
     pub last_copies: Vec<Swept>,
 }
 
@@ -76,7 +74,7 @@ impl Shelf {
     pub(super) fn gc(&self, now: SystemTime, remove: bool, stop: &Stop) -> GcReport {
         self.index.wait_complete();
         let mut garbage = Vec::new();
-        for key in self.index.keys(|key| key.starts_with(ASIDE) || key.starts_with(QUERIES)) {
+        for key in self.index.keys(|key| key.starts_with(ASIDE) || key.starts_with(QUERIES) || is_absence(key)) {
             if stop.is_asked() {
                 break;
             }
@@ -106,14 +104,9 @@ impl Shelf {
         GcReport { garbage, last_copies }
     }
 
+    /// Whether a file is an absence of that age; what cannot be read is none.
     fn is_expired(&self, key: &str, now: SystemTime) -> bool {
-        let head = || {
-            let file = File::open(self.index.path(key)).ok()?;
-            let len = file.metadata().ok()?.len();
-            let mut start = Vec::new();
-            file.take(memo::HEAD_BYTES_MAX as u64).read_to_end(&mut start).ok()?;
-            Memo::read(key, &start, len)
-        };
-        head().is_some_and(|(memo, _)| memo.status != 200 && now.duration_since(memo.at()).is_ok_and(|age| age >= ABSENCE_AGE_MAX))
+        let is_old = |memo: Memo| memo.status != 200 && now.duration_since(memo.at()).is_ok_and(|age| age >= ABSENCE_AGE_MAX);
+        self.memo_head(key).ok().flatten().is_some_and(is_old)
     }
 }

@@ -39,6 +39,16 @@ fn makes_known(asset: &Asset) -> Option<&ModulePath> {
     }
 }
 
+/// Tells why something is not kept. That nothing is, was told once, when it began.
+fn tell(asset: &Asset, why: &NotKept, what: &'static str) {
+    match why {
+        NotKept::Paused => tracing::debug!(%asset, %why, "{what}"),
+        NotKept::NoRoom | NotKept::Closed | NotKept::NoPlace | NotKept::Disk(_) | NotKept::Records(_) | NotKept::Broken => {
+            tracing::warn!(%asset, %why, "{what}");
+        }
+    }
+}
+
 impl Inner {
     pub(super) async fn take(&self, asset: &Asset, mut incoming: Incoming, keep: bool) -> Result<Filled, UpstreamError> {
         if incoming.is_html() {
@@ -75,7 +85,7 @@ impl Inner {
         let stored = match self.keep_body(asset, &body).await {
             Ok(()) => true,
             Err(why) => {
-                tracing::warn!(%asset, %why, "served without being kept");
+                tell(asset, &why, "served without being kept");
                 false
             }
         };
@@ -90,12 +100,12 @@ impl Inner {
                 shelf.note_presence(asset, &body);
                 let place = asset.place();
                 if !asset.is_immutable() {
-                    return shelf.keep_memo(place.memo.as_deref(), 200, now, &body);
+                    return shelf.keep_memo(&place, now, &body);
                 }
                 if !body.is_empty() {
                     shelf.keep_file(place.file.as_deref(), &body)?;
                 }
-                shelf.forget(place.memo.as_deref());
+                shelf.forget_dated(&place);
                 Ok(())
             })
             .await
@@ -116,12 +126,12 @@ impl Inner {
         let (absent, now) = (absent.clone(), (self.stock.clock)());
         let kept = self.stock.write(asset, move |shelf, asset| {
             shelf.note_absence(asset);
-            shelf.keep_memo(asset.place().memo.as_deref(), absent.status, now, absent.text.as_bytes())
+            shelf.keep_absence(&asset.place(), &absent, now)
         });
         match kept.await {
             Ok(()) => true,
             Err(why) => {
-                tracing::warn!(%why, "an absence is not kept");
+                tell(asset, &why, "an absence is not kept");
                 false
             }
         }
@@ -136,7 +146,7 @@ impl Inner {
         match self.stock.on_disk(move |shelf| shelf.stage(len)).await {
             Ok(staged) => landing.staged = Some(staged),
             Err(why) => {
-                tracing::warn!(%asset, %why, "passed through without being kept");
+                tell(asset, &why, "passed through without being kept");
                 return Ok(pass(asset, landing));
             }
         }
@@ -155,7 +165,7 @@ impl Inner {
             if (ended || landing.buffered_bytes >= WRITE_BYTES)
                 && let Err(why) = landing.write().await
             {
-                tracing::warn!(%asset, %why, "passed through without being kept");
+                tell(asset, &why, "passed through without being kept");
                 return Ok(pass(asset, landing));
             }
             if ended {
@@ -179,7 +189,7 @@ impl Inner {
         let etag = Some(weak(&h1));
         let (file, kept) = self.keep_staged(asset, staged, h1).await.map_err(|e| broken(e.to_string()))?;
         if let Err(why) = &kept {
-            tracing::warn!(%asset, %why, "served without being kept");
+            tell(asset, why, "served without being kept");
         }
         let content = Content::File { file, from: 0, len };
         Ok(Filled::Came { kept: Kept::Found { content, etag }, stored: kept.is_ok() })
@@ -196,7 +206,7 @@ impl Inner {
             shelf.note_presence(&asset, &[]);
             let kept = shelf.keep_zip(place.file.as_deref(), staged, &h1)?;
             if kept.1.is_ok() {
-                shelf.forget(place.memo.as_deref());
+                shelf.forget_dated(&place);
             }
             memory.forget(&asset);
             // As in `Stock::on_disk`.

@@ -11,7 +11,7 @@ use crate::stop::Stop;
 use super::index::{ASIDE, is_gone};
 use super::judge;
 use super::memo::{self, Memo};
-use super::place::{Asset, QUERIES, sidecar};
+use super::place::{Asset, QUERIES, is_absence, sidecar};
 use super::shelf::{Shelf, read_hash};
 
 /// Longest file but zips, bytes: the longest list or `.mod` with a memo's first line.
@@ -121,7 +121,7 @@ fn check_bytes(key: &str, file: &File) -> io::Result<Result<(), String>> {
     }
     let mut bytes = Vec::new();
     file.take(len).read_to_end(&mut bytes)?;
-    let intact = if key.starts_with(QUERIES) {
+    let intact = if key.starts_with(QUERIES) || is_absence(key) {
         let memo = Memo::read(key, &bytes, bytes.len() as u64);
         memo.is_some_and(|(memo, from)| memo::sha256(&bytes[from..]) == memo.sha256)
     } else {

@@ -122,7 +122,7 @@ fn a_journal_opens_behind_what_is_good() {
 fn removing_what_is_gone_is_no_error() {
     let dir = tempfile::tempdir().unwrap();
     Disk::default().remove(&dir.path().join("gone")).unwrap();
-    assert!(Disk::default().room(dir.path()).unwrap() > 0);
+    assert!(Disk::default().room(dir.path()).unwrap().bytes > 0);
 }
 
 #[test]
@@ -145,4 +145,26 @@ fn a_closed_way_leads_nowhere_by_any_of_its_clones_and_others_are_open() {
     assert!(journal.append(b"late\n").is_err());
     assert_eq!(fs::read(dir.path().join("journal")).unwrap(), b"kept\n");
     disk.write(dir.path(), &file, b"others").unwrap();
+}
+
+#[test]
+fn a_full_disk_is_known_by_whatever_wraps_its_error() {
+    for kind in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
+        assert!(is_full(&io::Error::new(kind, "at path \"/data/tmp/x\"")), "{kind}");
+    }
+    for errno in [rustix::io::Errno::NOSPC, rustix::io::Errno::DQUOT] {
+        assert!(is_full(&errno.into()), "{errno}");
+    }
+    assert!(!is_full(&rustix::io::Errno::IO.into()));
+}
+
+#[test]
+fn who_has_run_out_of_descriptors_or_memory_knows_nothing_of_the_file() {
+    use rustix::io::Errno;
+    for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM] {
+        assert!(is_exhausted(&errno.into()), "{errno}");
+    }
+    for errno in [Errno::IO, Errno::LOOP, Errno::ACCESS, Errno::STALE, Errno::NOSPC] {
+        assert!(!is_exhausted(&errno.into()), "{errno}");
+    }
 }

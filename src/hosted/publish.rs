@@ -1,7 +1,5 @@
 //! Publishing: a body becomes a durable version, or nothing.
 
-use std::io::Write as _;
-
 use sha2::{Digest as _, Sha256};
 use tracing::Instrument as _;
 
@@ -224,7 +222,7 @@ async fn commit(stores: Stores, new: NewVersion, zip: Staged, go_mod: Vec<u8>, m
 /// The pins live until then, so that no sweep takes a blob that a record is about to name.
 async fn put(stores: &Stores, new: NewVersion, zip: Staged, go_mod: Vec<u8>) -> Result<Publish, PublishRefusal> {
     let mut staged = stores.blobs.stage().await?;
-    let writing = spawn_blocking(move || staged.file.write_all(&go_mod).map(|()| staged));
+    let writing = spawn_blocking(move || staged.write(&go_mod).map(|()| staged));
     let staged = writing.await.map_err(stopped)?.map_err(disk_error)?;
     let _go_mod = stores.blobs.put(new.go_mod, staged).await?;
     let _zip = stores.blobs.put(new.zip, zip).await?;

@@ -1,6 +1,6 @@
 //! What a client sends, on its way to the staging file: counted, hashed, never whole in memory.
 
-use std::io::{self, Write as _};
+use std::io;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -86,7 +86,7 @@ struct Writer {
 
 impl Writer {
     fn write(mut self, piece: Vec<u8>) -> io::Result<Self> {
-        self.staged.file.write_all(&piece)?;
+        self.staged.write(&piece)?;
         self.sha256.update(&piece);
         self.spare = piece;
         self.spare.clear();

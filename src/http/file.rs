@@ -33,9 +33,12 @@ impl FileReader {
         if want == 0 {
             return Ok(None);
         }
-        let got = match self.read_cached(want)? {
-            Some(got) => got,
-            None => self.read_blocking(want).await?,
+        let got = match self.read(want).await {
+            Ok(got) => got,
+            Err(error) => {
+                self.file.failed(&error);
+                return Err(error);
+            }
         };
         if got == 0 {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file is shorter than promised"));
@@ -43,6 +46,13 @@ impl FileReader {
         self.at += got as u64;
         self.left -= got as u64;
         Ok(Some(&self.piece[..got]))
+    }
+
+    async fn read(&mut self, want: usize) -> io::Result<usize> {
+        match self.read_cached(want)? {
+            Some(got) => Ok(got),
+            None => self.read_blocking(want).await,
+        }
     }
 
     /// What the page cache has; `None` if it has nothing of it.

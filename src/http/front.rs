@@ -293,8 +293,9 @@ impl House {
                     let summary = if is_public { down.summary_of(&place.to_string()) } else { down.summary() };
                     format!("degraded: upstream {summary}\n")
                 });
+                let paused = self.operations.cache.is_paused().then_some("degraded: cache: nothing new is kept (cache.min_free)\n");
                 // An upstream's trouble is none of ours: what is hosted or cached is served.
-                response::text(200, "ready\n".to_owned() + &degraded.collect::<String>())
+                response::text(200, "ready\n".to_owned() + &degraded.chain(paused.map(str::to_owned)).collect::<String>())
             }
             // The detail names files: it is for the log, since probes are open to everyone.
             Err(error) => {

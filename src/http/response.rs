@@ -131,7 +131,13 @@ pub(super) fn refuse(refusal: &Refusal, request_id: &str) -> Answered {
     let mut text = refusal.to_string();
     let failed = matches!(
         refusal,
-        Refusal::Full | Refusal::Upstream(_) | Refusal::UpstreamSlow(_) | Refusal::Storage(_) | Refusal::Busy(_) | Refusal::LogInsBusy(_)
+        Refusal::Full
+            | Refusal::FullAtDelete
+            | Refusal::Upstream(_)
+            | Refusal::UpstreamSlow(_)
+            | Refusal::Storage(_)
+            | Refusal::Busy(_)
+            | Refusal::LogInsBusy(_)
     );
     if failed {
         text = format!("{} (request {request_id})", text.trim_end());
@@ -156,7 +162,7 @@ pub(super) fn refuse(refusal: &Refusal, request_id: &str) -> Answered {
         Refusal::Stalled(_) => line(408, &text),
         Refusal::TooLarge(_) => line(413, &text),
         Refusal::Conflict(_) => line(409, &text),
-        Refusal::Full => line(507, &text),
+        Refusal::Full | Refusal::FullAtDelete => line(507, &text),
         Refusal::Upstream(_) => line(502, &text),
         Refusal::UpstreamSlow(_) => line(504, &text),
         Refusal::Busy(_) | Refusal::Storage(_) => unavailable(&text),

@@ -27,7 +27,8 @@ use serde::{Deserialize, Serialize};
 
 use super::hex;
 use super::lock::Lock;
-use crate::durable::{Disk, DurableError};
+use super::room::{GiveWay, RESERVE_BYTES, RESERVE_INODES, Yielding, shortage};
+use crate::durable::{Disk, DurableError, Shortage};
 
 /// The layout that this program writes. It reads every one from 1 on: what an upgrade does is told here, and it is done at the
 /// first start.
@@ -76,7 +77,7 @@ pub enum OpenError {
         source: DurableError,
     },
     /// It has no room.
-    #[error("data directory {}: the disk is full", dir.display())]
+    #[error("data directory {}: the disk is full, and nothing that is cached there is left to give way; make room on its file system: {} MiB do", dir.display(), RESERVE_BYTES >> 20)]
     Full {
         /// The data directory.
         dir: PathBuf,
@@ -157,6 +158,7 @@ pub struct DataDir {
     disk: Disk,
     swept: u64,
     node: String,
+    yielding: Yielding,
     _lock: Lock,
 }
 
@@ -182,6 +184,11 @@ impl DataDir {
 
     /// [`DataDir::open`] with the steps of `disk`.
     pub fn open_on(root: &Path, disk: Disk) -> Result<Self, OpenError> {
+        Self::open_with(root, disk, |_, _| {})
+    }
+
+    /// [`DataDir::open_on`], where a disk that has less room than a start may need is told to `make_room` first.
+    pub fn open_with(root: &Path, disk: Disk, make_room: impl FnOnce(&Self, Shortage)) -> Result<Self, OpenError> {
         let disk = disk.apart();
         let failed = |source: DurableError| failed(root, source);
         // Absolute, so that a later change of the working directory means nothing.
@@ -200,12 +207,38 @@ impl DataDir {
             disk.create_dirs(&root.join(folder)).map_err(failed)?;
         }
         let swept = sweep(&root.join(TMP))?;
-        // A full disk or a read-only one shows here, not at the first publish.
-        let tmp = root.join(TMP);
-        let probe = tmp.join("probe");
-        disk.write(&tmp, &probe, b"probe\n").and_then(|()| disk.unlink(&probe)).map_err(failed)?;
         let node = node(root, &disk)?;
-        Ok(Self { root: root.to_owned(), disk, swept, node, _lock: lock })
+        let data = Self { root: root.to_owned(), disk, swept, node, yielding: Yielding::default(), _lock: lock };
+        // Where it cannot be told, writing shows.
+        let short = shortage(&data.disk, root, 0).unwrap_or_default();
+        if !short.is_none() {
+            make_room(&data, short);
+        }
+        // A full disk or a read-only one shows here, not at the first publish.
+        let tmp = data.tmp();
+        let probe = tmp.join("probe");
+        data.disk.write(&tmp, &probe, b"probe\n").and_then(|()| data.disk.unlink(&probe)).map_err(failed)?;
+        Ok(data)
+    }
+
+    /// Who gives way from now on where the disk is full. Only the first one counts.
+    pub fn yields(&self, give_way: GiveWay) {
+        self.yielding.set(give_way);
+    }
+
+    /// Has others give way until so many bytes could be written beside [`RESERVE_BYTES`] and [`RESERVE_INODES`]; whether they
+    /// could. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// The room cannot be told.
+    pub fn make_room(&self, bytes: u64) -> io::Result<bool> {
+        self.yielding.make_room(&self.disk, &self.root, bytes)
+    }
+
+    /// Has others give way though the file system may say that there is room; whether they did. Blocks.
+    pub fn give_way(&self) -> bool {
+        self.yielding.give_way(Shortage { bytes: RESERVE_BYTES, inodes: RESERVE_INODES })
     }
 
     /// Whether no process works in it now, or it is not there. For whoever waits; [`DataDir::open`] alone decides.

@@ -10,7 +10,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::data_dir::{OpenError, failed, read_small};
-use crate::durable::{DurableError, Step};
+use crate::durable::{DurableError, Step, is_full};
 
 /// Below the root.
 const NAME: &str = "lock";
@@ -40,10 +40,12 @@ impl Lock {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 // Whoever had it may have taken the file away: then this is the lock of nothing.
                 Ok(()) if is_at(&file, &path) => {
-                    // For people only; not worth an fsync.
+                    // For people only: not worth an fsync, and a full disk may do without.
                     let pid = format!("{}\n", std::process::id());
-                    file.set_len(0).and_then(|()| file.write_all_at(pid.as_bytes(), 0)).map_err(wrong)?;
-                    return Ok(Self { file, path, made });
+                    return match file.set_len(0).and_then(|()| file.write_all_at(pid.as_bytes(), 0)) {
+                        Err(e) if !is_full(&e) => Err(wrong(e)),
+                        _ => Ok(Self { file, path, made }),
+                    };
                 }
                 Ok(()) => {}
                 Err(Errno::WOULDBLOCK) if Instant::now() < deadline => std::thread::sleep(LOCK_PAUSE),

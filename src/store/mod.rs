@@ -27,6 +27,8 @@ mod hex;
 mod holding;
 mod lock;
 mod restore;
+mod room;
+mod staged;
 mod token;
 
 pub use data_dir::{DataDir, FORMAT, OpenError};
@@ -35,6 +37,8 @@ pub use finding::{Finding, FindingKind, Verified};
 pub(crate) use hex::hex;
 pub use holding::{Holding, MovePath, Moved, OverQuota};
 pub use restore::{RestoreError, Restored, restore};
+pub use room::{GiveWay, RESERVE_BYTES, RESERVE_INODES};
+pub use staged::Staged;
 pub use token::{Scope, TokenHash, TokenRecord};
 
 /// A point in the history of the record store: every change makes a higher one.
@@ -390,14 +394,6 @@ pub trait Blobs: Send + Sync + 'static {
     async fn open(&self, id: &BlobId) -> Result<Option<Arc<File>>, StoreError>;
     /// Removes a blob, now, unless a record names it or it is pinned. Whoever has it open reads on.
     async fn sweep(&self, id: &BlobId) -> Result<(), StoreError>;
-}
-
-/// A file being written; removed when dropped.
-#[derive(Debug)]
-pub struct Staged {
-    /// Open for reading and writing, at the start.
-    pub file: File,
-    pub(in crate::store) path: tempfile::TempPath,
 }
 
 /// Keeps a blob from being swept between its `put` and its record.

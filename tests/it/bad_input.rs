@@ -2,9 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
-
-use sha2::{Digest as _, Sha256};
 
 use crate::support::curl;
 use crate::support::files_below;
@@ -124,85 +121,4 @@ fn a_data_directory_that_cannot_be_used_is_refused_in_words() {
     let (code, said) = second.start_refused_in(Path::new("/proc/modgate"));
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("data directory /proc/modgate cannot be written"), "{said}");
-}
-
-/// Runs this test again in a mount namespace of its own, in which it may mount and nobody else sees it; `true` if we are in there.
-fn in_a_namespace_of_its_own(test: &str) -> bool {
-    const INSIDE: &str = "MODGATE_TEST_MAY_MOUNT";
-    if std::env::var_os(INSIDE).is_some() {
-        return true;
-    }
-    let mut command = Command::new("unshare");
-    command.args(if rustix::process::geteuid().is_root() { &["--mount"][..] } else { &["--mount", "--map-root-user"] });
-    command.arg(std::env::current_exe().expect("this program")).args(["--exact", "--nocapture", test]).env(INSIDE, "1");
-    let output = command.output().expect("run unshare");
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && said.contains("1 passed"), "{said}");
-    false
-}
-
-fn mount(args: &[&str], at: &Path) {
-    let output = Command::new("mount").args(args).arg(at).output().expect("run mount");
-    assert!(output.status.success(), "mount {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-#[test]
-fn a_full_disk_refuses_what_does_not_fit_and_serves_the_rest() {
-    if !in_a_namespace_of_its_own("bad_input::a_full_disk_refuses_what_does_not_fit_and_serves_the_rest") {
-        return;
-    }
-    let upstream = Upstream::start();
-    let mut gateway = Gateway::builder().upstream(&upstream).config("[owners.default]\nvisibility = \"public\"\n").prepare();
-    let data = gateway.data_dir();
-    fs::create_dir(&data).expect("a folder");
-    // The store keeps 8 MiB for itself.
-    mount(&["-t", "tmpfs", "-o", "size=12m", "modgate-test"], &data);
-    gateway.start();
-    let admin = gateway.admin();
-    let scratch = tempfile::tempdir().expect("a folder");
-    let publish = |n: u32| {
-        let module = format!("corp.example.com/m{n}@v1.0.0/");
-        let go_mod = format!("module corp.example.com/m{n}\n");
-        // Bytes that do not compress.
-        let data: Vec<u8> = (0..16 << 10).flat_map(|block: u32| Sha256::digest(format!("{n} {block}"))).collect();
-        let (first, second) = (format!("{module}go.mod"), format!("{module}data.bin"));
-        let zip = zips::zip([(first.as_str(), go_mod.as_bytes()), (second.as_str(), data.as_slice())]);
-        let file = scratch.path().join("m.zip");
-        fs::write(&file, zip).expect("write a file");
-        curl::publish(&gateway.url(), "default", Some(&admin), &file, None)
-    };
-    let mut kept = 0;
-    let blobs = loop {
-        let blobs = files_below(&data.join("blobs"));
-        let reply = publish(kept);
-        if reply.status == 507 {
-            break blobs;
-        }
-        reply.is(201);
-        kept += 1;
-        assert!(kept < 12, "12 MiB took {kept} modules of half a MiB");
-    };
-    assert!(kept > 0);
-    // Nothing of it stays, and what was kept before is served.
-    publish(kept).is(507);
-    assert_eq!(files_below(&data.join("blobs")), blobs);
-    assert!(files_below(&data.join("tmp")).is_empty(), "{:?}", files_below(&data.join("tmp")));
-    for n in 0..kept {
-        let reply = http::get(gateway.address(), &format!("/corp.example.com/m{n}/@v/v1.0.0.zip")).expect("a reply");
-        assert_eq!(reply.status, 200, "{}", reply.body_text());
-    }
-    assert_eq!(gateway.ask("GET", &format!("/corp.example.com/m{kept}/@v/v1.0.0.info"), &[]).status, 404);
-    gateway.cli(&["verify"]).ok();
-    let check = gateway.cli(&["check"]);
-    assert!(check.code == Some(1) && check.stdout.contains("MiB left"), "{check}");
-    // A delete makes room again.
-    let login = format!("{}:{}", admin.user, admin.password);
-    let first = format!("{}/api/v1/packages/default/go/corp.example.com/m0/v1.0.0", gateway.url());
-    curl::curl(&["--user", &login, "-X", "DELETE"], &first, None).is(204);
-    gateway.terminate();
-
-    mount(&["-o", "remount,ro"], &data);
-    let (code, said) = gateway.start_refused();
-    assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("cannot be written"), "{said}");
 }

@@ -12,6 +12,7 @@ mod drain;
 mod first_run;
 mod freshness;
 mod fronts;
+mod full_disk;
 mod go_command;
 mod http2;
 mod http_limits;

@@ -5,11 +5,11 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use modgate::durable::{Disk, Faults, Step};
+use modgate::durable::{Disk, Faults, Room, Step};
 use modgate::stop::Stop;
 use modgate::store::{
     DataDir, Delete, Embedded, FindingKind, HealReport, MovePath, Moved, NewVersion, Publish, Release, StoreError, Stores,
@@ -261,8 +261,8 @@ fn a_full_disk_refuses_to_publish_but_not_to_read_or_delete() {
         fn step(&self, _: Step, _: &Path, run: &mut dyn FnMut() -> io::Result<()>) -> io::Result<()> {
             run()
         }
-        fn room(&self, _: u64) -> u64 {
-            1 << 20
+        fn room(&self, room: Room) -> Room {
+            Room { bytes: 1 << 20, ..room }
         }
     }
     runtime().block_on(async {
@@ -277,6 +277,33 @@ fn a_full_disk_refuses_to_publish_but_not_to_read_or_delete() {
         delete(&stores, "alice", "corp.example.com/lib", "v1.0.0").await;
         assert!(record(&stores, "corp.example.com/lib", "v1.0.0").await.is_none());
         assert_eq!(fs::read_dir(dir.path().join("blobs")).unwrap().count(), 0);
+    });
+}
+
+/// Full as long as nobody gives way, though it does not tell: so with a quota.
+#[derive(Default)]
+struct Crowded(AtomicBool);
+
+impl Faults for Crowded {
+    fn step(&self, step: Step, _: &Path, run: &mut dyn FnMut() -> io::Result<()>) -> io::Result<()> {
+        if step == Step::Write && self.0.load(Ordering::SeqCst) { Err(io::ErrorKind::QuotaExceeded.into()) } else { run() }
+    }
+}
+
+#[test]
+fn where_others_give_way_a_full_disk_refuses_neither_a_publish_nor_a_delete() {
+    runtime().block_on(async {
+        let (dir, crowded) = (memory_dir(), Arc::new(Crowded::default()));
+        let data = Arc::new(DataDir::open_on(dir.path(), Disk::with_faults(crowded.clone())).unwrap());
+        let (stores, _) = Embedded::open(&data).unwrap();
+        crowded.0.store(true, Ordering::SeqCst);
+        assert!(matches!(act(&stores, 0).await, Err(StoreError::Full)), "nobody gives way");
+        let others = crowded.clone();
+        data.yields(Box::new(move |_| others.0.swap(false, Ordering::SeqCst)));
+        act(&stores, 0).await.unwrap();
+        crowded.0.store(true, Ordering::SeqCst);
+        delete(&stores, "alice", "corp.example.com/lib", "v1.0.0").await;
+        assert!(record(&stores, "corp.example.com/lib", "v1.0.0").await.is_none());
     });
 }
 

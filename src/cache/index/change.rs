@@ -110,21 +110,35 @@ impl Index {
         Held { index: self, hash, key: key.into(), slot, newest: true }
     }
 
-    /// The entry that goes first, if any may go. Those of one order go before any of the next.
+    /// The entry that goes first, if any may go: of what has more than its share, else by use, last copies last.
     pub(super) fn hold_oldest(&self) -> Option<Held<'_>> {
-        for order in Order::ALL {
-            // Another thread may take it between the two looks.
-            while let Some(cell) =
-                self.shards.iter().filter_map(|cell| Some((cell.lock().shard.oldest(order)?.0, cell))).min_by_key(|a| a.0)
-            {
-                let mut state = cell.1.lock();
-                let Some((_, slot)) = state.shard.oldest(order) else { continue };
-                let key: Box<str> = state.shard.key(slot).into();
-                // Who holds a key has pinned its slot: this one is in a list, so nobody does.
-                state.shard.pin(slot);
-                state.busy.insert(key.clone());
-                return Some(Held { index: self, hash: self.hash(&key), key, slot: Some(slot), newest: true });
-            }
+        let shares = self.ledger().shares();
+        let over_its_share = if self.tally(Order::Absence).entries > shares.absences {
+            Some(Order::Absence)
+        } else if self.tally(Order::LastCopy).bytes > shares.last_copies_bytes {
+            Some(Order::LastCopy)
+        } else {
+            None
+        };
+        let of_that = over_its_share.and_then(|order| self.hold_oldest_of(&[order]));
+        of_that.or_else(|| self.hold_oldest_of(&[Order::Absence, Order::Ordinary])).or_else(|| self.hold_oldest_of(&[Order::LastCopy]))
+    }
+
+    /// The least recently used entry of these orders, if any of them may go.
+    pub(super) fn hold_oldest_of(&self, orders: &[Order]) -> Option<Held<'_>> {
+        let oldest = |cell: &super::ShardCell| {
+            let state = cell.lock();
+            orders.iter().filter_map(|order| state.shard.oldest(*order)).min()
+        };
+        // Another thread may take it between the two looks.
+        while let Some((_, cell)) = self.shards.iter().filter_map(|cell| Some((oldest(cell)?.0, cell))).min_by_key(|a| a.0) {
+            let mut state = cell.lock();
+            let Some((_, slot)) = orders.iter().filter_map(|order| state.shard.oldest(*order)).min() else { continue };
+            let key: Box<str> = state.shard.key(slot).into();
+            // Who holds a key has pinned its slot: this one is in a list, so nobody does.
+            state.shard.pin(slot);
+            state.busy.insert(key.clone());
+            return Some(Held { index: self, hash: self.hash(&key), key, slot: Some(slot), newest: true });
         }
         None
     }
@@ -264,7 +278,7 @@ impl Index {
     }
 
     /// Durably: the snapshot is not all there is any more. False if that cannot be written.
-    fn mark_unclean(&self) -> bool {
+    pub(super) fn mark_unclean(&self) -> bool {
         lock(&self.state).clean().is_none() || self.raise_ceiling(0)
     }
 }

@@ -5,6 +5,10 @@
 const BYTES_PER_ENTRY: u64 = 16 << 10;
 /// So many entries always.
 const ENTRIES_MIN: u64 = 1024;
+/// Absences are at most one of so many entries.
+const ENTRIES_PER_ABSENCE: u64 = 8;
+/// Last copies are at most one of so many bytes.
+const BYTES_PER_LAST_COPY_BYTE: u64 = 2;
 /// The journaled ceiling moves in steps of the bound's so-manieth part,
 const CEILING_STEPS: u64 = 64;
 /// but not in smaller ones than this, bytes.
@@ -42,6 +46,15 @@ pub(super) struct Ledger {
     ceiling: u64,
 }
 
+/// How much there may be of what would else crowd out the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shares {
+    /// Absences.
+    pub(super) absences: u64,
+    /// Bytes of last copies.
+    pub(super) last_copies_bytes: u64,
+}
+
 /// How many entries may share so many bytes.
 fn entries_max(bytes_max: u64) -> u64 {
     (bytes_max / BYTES_PER_ENTRY).max(ENTRIES_MIN)
@@ -69,6 +82,10 @@ impl Ledger {
 
     pub(super) fn entries(&self) -> u64 {
         self.entries
+    }
+
+    pub(super) fn shares(&self) -> Shares {
+        Shares { absences: self.entries_max / ENTRIES_PER_ABSENCE, last_copies_bytes: self.bytes_max / BYTES_PER_LAST_COPY_BYTE }
     }
 
     pub(super) fn unwritten(&self) -> u64 {

@@ -45,6 +45,7 @@ impl Index {
         self.complete.store(true, Ordering::Release);
         self.shards.iter().for_each(|cell| cell.lock().gone = Default::default());
         self.make_room(0, 0);
+        self.bound_absences();
         self.better_ceiling();
         let usage = self.usage();
         let ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -2,9 +2,11 @@
 //!
 //! Promise: the lengths of all files under the root, and of what is staged for them, never sum to more than the bound.
 //! Bytes are reserved before they are written, and room is made before they are reserved: files are unlinked, oldest
-//! use first, last copies last, and only then are their bytes given out again. What is being read is leased: it is not
-//! evicted, and if it loses its name all the same its bytes stay counted until the last reader lets go. The number of
-//! entries is bounded too, by one for 16 KiB of the bound and 1024 at least: small ones exhaust neither inodes nor memory.
+//! use first, last copies last, and only then are their bytes given out again. Last copies beyond half of the bound go
+//! before all else: they come back from nowhere, so that nothing else would ever take their place. What is being read is
+//! leased: it is not evicted, and if it loses its name all the same its bytes stay counted until the last reader lets go.
+//! The number of entries is bounded too, by one for 16 KiB of the bound and 1024 at least: small ones exhaust neither
+//! inodes nor memory. Absences are at most an eighth of them: anyone can make up what is not there.
 //!
 //! At a start the index is empty and is filled by a thread (`load.rs`), from the snapshot of a clean stop or by a scan.
 //! Meanwhile look-ups adopt what they find under its name, and everything that was not come across yet counts as much
@@ -40,7 +42,7 @@ use ledger::Ledger;
 use recency::Recency;
 pub use reservation::{Lease, Reservation};
 use room::FreeSpace;
-use shard::{Shard, SlotId};
+use shard::{Order, Shard, SlotId, Tally};
 use state::State;
 pub use upkeep::Upkeep;
 
@@ -237,6 +239,15 @@ impl Index {
         self.lease_known(key, true).is_some()
     }
 
+    /// Has the key's file be read again, though it could not be.
+    pub(crate) fn try_again(&self, key: &str) {
+        let hash = self.hash(key);
+        let mut state = self.cell(hash).lock();
+        if let Some(slot) = state.shard.find(hash, key) {
+            state.shard.set_unreadable(slot, false);
+        }
+    }
+
     /// A lease that does not count as use, once all files are known. Many of them shuffle the order of use, until
     /// [`Index::restore_order`].
     pub(crate) fn watch(self: &Arc<Self>, key: &str) -> Option<Lease> {
@@ -273,7 +284,13 @@ impl Index {
 
     /// Whether there are last copies, as far as is known.
     pub(crate) fn has_last_copies(&self) -> bool {
-        self.shards.iter().any(|cell| cell.lock().shard.last_copies() > 0)
+        self.tally(Order::LastCopy).entries > 0
+    }
+
+    fn tally(&self, order: Order) -> Tally {
+        let mut sum = Tally::default();
+        self.shards.iter().for_each(|cell| sum += cell.lock().shard.tally(order));
+        sum
     }
 
     /// The last copies, with their bytes.
@@ -288,7 +305,7 @@ impl Index {
 
     /// How much is there.
     pub fn usage(&self) -> Usage {
-        let last_copies = self.shards.iter().map(|cell| cell.lock().shard.last_copies()).sum();
+        let last_copies = self.tally(Order::LastCopy).entries;
         let (entries, bytes, bytes_max) = {
             let ledger = self.ledger();
             (ledger.entries(), ledger.used(), ledger.bytes_max())

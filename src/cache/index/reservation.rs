@@ -31,6 +31,16 @@ impl Lease {
         self.slot == slot
     }
 
+    /// Its file cannot be read, as whoever sends it found out.
+    pub(crate) fn set_unreadable(&self) {
+        self.index.cell(self.hash).lock().shard.set_unreadable(self.slot, true);
+    }
+
+    /// Whether that was said, and nobody is to try again.
+    pub(crate) fn is_unreadable(&self) -> bool {
+        self.index.cell(self.hash).lock().shard.is_unreadable(self.slot)
+    }
+
     /// Whether the key's files are still those that were leased.
     pub(crate) fn is_current(&self) -> bool {
         self.index.cell(self.hash).lock().shard.is_live(self.slot)
@@ -68,6 +78,11 @@ impl Reservation {
         self.bytes
     }
 
+    /// The index that they are set aside in.
+    pub(crate) fn index(&self) -> &Index {
+        &self.index
+    }
+
     /// Sets more aside, making room first; false if that does not fit. Blocks on the disk.
     pub(crate) fn grow(&mut self, more: u64) -> bool {
         self.take(more, 0)
@@ -75,7 +90,11 @@ impl Reservation {
 
     fn take(&mut self, bytes: u64, entries: u64) -> bool {
         let index = &self.index;
-        if !index.is_open() || !index.keep_free(bytes) {
+        if !index.is_open() {
+            return false;
+        }
+        if !index.keep_free(bytes) {
+            index.watch_free();
             return false;
         }
         loop {

@@ -1,15 +1,23 @@
 //! Making room: within the bound, and on the file system that others write to as well.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::durable::{Disk, Room, Shortage};
+
+use super::change::Held;
+use super::shard::Order;
 use super::{Bounds, Index, lock};
 
 /// How old an answer about the free space may be,
 const FREE_AGE_MAX: Duration = Duration::from_secs(1);
 /// but not for so many bytes.
 const BIG_BYTES: u64 = 1 << 20;
+/// One inode of so many stays free.
+const INODES_PER_FREE_ONE: u64 = 100;
 /// How often free space is asked for again after something went.
 const FREE_TRIES: u32 = 3;
 /// Files that cannot be removed: so many, and no more are tried.
@@ -19,12 +27,14 @@ const FAILURES_MAX: u32 = 16;
 pub(super) struct FreeSpace {
     /// To keep free, bytes; 0: nobody asks.
     min: AtomicU64,
-    known: Mutex<Option<(Instant, u64)>>,
+    known: Mutex<Option<(Instant, Room)>>,
+    /// There was too little at the last look, whatever went.
+    is_short: AtomicBool,
 }
 
 impl FreeSpace {
     pub(super) fn new(min: u64) -> Self {
-        Self { min: AtomicU64::new(min), known: Mutex::new(None) }
+        Self { min: AtomicU64::new(min), known: Mutex::new(None), is_short: AtomicBool::new(false) }
     }
 }
 
@@ -47,6 +57,21 @@ impl Index {
         // Whoever ends the loading this moment finds the new bound, for that is set first.
         if self.is_complete() {
             self.make_room(0, 0);
+            self.bound_absences();
+        }
+    }
+
+    /// Comes down to the share of absences, least recently used first. Blocks on the disk.
+    pub(crate) fn bound_absences(&self) {
+        let absences_max = self.ledger().shares().absences;
+        let mut failures = 0;
+        while self.tally(Order::Absence).entries > absences_max {
+            let Some(held) = self.hold_oldest_of(&[Order::Absence]) else { return };
+            match self.evict_held(held) {
+                Evicted::Failed if failures < FAILURES_MAX => failures += 1,
+                Evicted::Failed => return,
+                Evicted::Bytes(_) | Evicted::Nothing => {}
+            }
         }
     }
 
@@ -75,7 +100,10 @@ impl Index {
 
     /// Removes the files of the entry that goes first.
     fn evict(&self) -> Evicted {
-        let Some(mut held) = self.hold_oldest() else { return Evicted::Nothing };
+        self.hold_oldest().map_or(Evicted::Nothing, |held| self.evict_held(held))
+    }
+
+    fn evict_held(&self, mut held: Held<'_>) -> Evicted {
         if let Err(error) = self.unlink(held.key()) {
             tracing::warn!(file = held.key(), %error, "cannot remove a cached file to make room");
             return Evicted::Failed;
@@ -86,7 +114,8 @@ impl Index {
         Evicted::Bytes(bytes)
     }
 
-    /// Evicts until so many bytes could be written and enough of the file system would be free still; whether that is so.
+    /// Evicts until so many bytes could be written and enough of the file system, and of its inodes, would be free still; whether
+    /// that is so.
     pub(super) fn keep_free(&self, bytes: u64) -> bool {
         let free_min = self.free.min.load(Ordering::Relaxed);
         if free_min == 0 {
@@ -94,31 +123,70 @@ impl Index {
         }
         let mut age_max = if bytes < BIG_BYTES { FREE_AGE_MAX } else { Duration::ZERO };
         for _ in 0..FREE_TRIES {
-            let Some(free) = self.free_bytes(age_max) else { return true };
-            let (wanted, evictable) = {
-                let ledger = self.ledger();
-                (free_min.saturating_add(ledger.unwritten()).saturating_add(bytes), ledger.evictable())
-            };
-            let short = wanted.saturating_sub(free);
-            if short == 0 {
+            let Some(room) = self.room(age_max) else { return true };
+            let wanted = free_min.saturating_add(self.ledger().unwritten()).saturating_add(bytes);
+            let short = room.lacks(wanted, room.inodes.map_or(0, |inodes| inodes.all / INODES_PER_FREE_ONE));
+            if short.is_none() {
                 return true;
             }
             if age_max > Duration::ZERO {
                 age_max = Duration::ZERO;
                 continue;
             }
-            if short > evictable || !self.evict_bytes(short) {
+            let can_help = {
+                let ledger = self.ledger();
+                short.bytes <= ledger.evictable() && short.inodes <= ledger.entries()
+            };
+            if !can_help || !self.evict_until(short) {
                 return false;
             }
         }
         false
     }
 
-    fn evict_bytes(&self, bytes: u64) -> bool {
-        let (mut gone, mut failures) = (0, 0);
-        while gone < bytes {
+    /// Keeps free what is to be free; says once when that cannot be done, and once when it can be again. Blocks on the disk.
+    pub(super) fn watch_free(&self) {
+        let is_short = !self.keep_free(0);
+        if self.free.is_short.swap(is_short, Ordering::Relaxed) == is_short {
+            return;
+        }
+        match is_short {
+            true => tracing::warn!(
+                "nothing new is cached: less of the file system is free than cache.min_free, and no cached file could change that"
+            ),
+            false => tracing::warn!("what is new is cached again: enough of the file system is free"),
+        }
+    }
+
+    /// Whether nothing new is kept because too little of the file system is free.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.free.is_short.load(Ordering::Relaxed)
+    }
+
+    /// Evicts so much for others, as far as there is any; whether all of it went. Blocks on the disk.
+    pub(crate) fn give_way(&self, short: Shortage) -> bool {
+        self.is_open() && self.evict_until(short)
+    }
+
+    /// As [`Index::give_way`], of an index that nobody has open. The next one looks at every file.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Index::open`].
+    pub(crate) fn give_way_closed(root: &Path, folder: &Path, disk: &Disk, bounds: Bounds, short: Shortage) -> io::Result<()> {
+        let index = Self::open(root, folder, disk.clone(), bounds)?;
+        index.load();
+        index.evict_until(short);
+        // Written only now that there is room; without it, entries whose files are gone are believed until they are asked for.
+        index.mark_unclean();
+        Ok(())
+    }
+
+    fn evict_until(&self, short: Shortage) -> bool {
+        let (mut gone, mut failures) = (Shortage::default(), 0);
+        while gone.bytes < short.bytes || gone.inodes < short.inodes {
             match self.evict() {
-                Evicted::Bytes(bytes) => gone += bytes,
+                Evicted::Bytes(bytes) => gone = Shortage { bytes: gone.bytes + bytes, inodes: gone.inodes + 1 },
                 Evicted::Failed if failures < FAILURES_MAX => failures += 1,
                 Evicted::Failed | Evicted::Nothing => return false,
             }
@@ -126,17 +194,17 @@ impl Index {
         true
     }
 
-    /// The free space, as it was at most so long ago. `None`: it cannot be told; writing will show.
-    fn free_bytes(&self, age_max: Duration) -> Option<u64> {
+    /// The room on the file system, as it was at most so long ago. `None`: it cannot be told; writing will show.
+    fn room(&self, age_max: Duration) -> Option<Room> {
         let mut known = lock(&self.free.known);
-        if let Some((at, bytes)) = *known
+        if let Some((at, room)) = *known
             && at.elapsed() < age_max
         {
-            return Some(bytes);
+            return Some(room);
         }
-        let bytes = self.disk.room(&self.root).ok();
-        *known = bytes.map(|bytes| (Instant::now(), bytes));
-        bytes
+        let room = self.disk.room(&self.root).ok();
+        *known = room.map(|room| (Instant::now(), room));
+        room
     }
 
     /// Durably raises the ceiling over what would be used with `bytes` more; false if that cannot be written.

@@ -8,6 +8,7 @@
 use hashbrown::HashTable;
 
 use super::names::{Name, Names};
+use crate::cache::place::is_absence;
 
 /// No slot.
 const NONE: u32 = u32::MAX;
@@ -15,20 +16,49 @@ const NONE: u32 = u32::MAX;
 /// The number of a slot.
 pub(super) type SlotId = u32;
 
-/// Which of the lists: ordinary entries go before last copies.
+/// Which of the lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
+    /// An absence: anyone can have as many of them kept as they like.
+    Absence = 0,
     /// Upstream has it still, as far as is known.
-    Ordinary = 0,
+    Ordinary = 1,
     /// Upstream says that it has it no more.
-    LastCopy = 1,
+    LastCopy = 2,
 }
 
 impl Order {
-    pub(super) const ALL: [Self; 2] = [Self::Ordinary, Self::LastCopy];
+    const COUNT: usize = 3;
 
-    pub(super) fn of(last_copy: bool) -> Self {
-        if last_copy { Self::LastCopy } else { Self::Ordinary }
+    fn of(key: &str, last_copy: bool) -> Self {
+        match (is_absence(key), last_copy) {
+            (true, _) => Self::Absence,
+            (false, false) => Self::Ordinary,
+            (false, true) => Self::LastCopy,
+        }
+    }
+}
+
+/// How much there is of one order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    /// Live slots.
+    pub(super) entries: u64,
+    /// Their bytes.
+    pub(super) bytes: u64,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, more: Self) {
+        self.entries += more.entries;
+        self.bytes += more.bytes;
+    }
+}
+
+impl std::ops::SubAssign for Tally {
+    fn sub_assign(&mut self, less: Self) {
+        self.entries -= less.entries;
+        self.bytes -= less.bytes;
     }
 }
 
@@ -48,9 +78,11 @@ struct Slot {
     used: u64,
     name: Name,
     live: bool,
-    last_copy: bool,
+    order: Order,
     /// Changed since it was last written down.
     dirty: bool,
+    /// Its file could not be read when it was last tried.
+    unreadable: bool,
     leases: u32,
     /// Of a free slot, the next free one.
     next: u32,
@@ -69,8 +101,8 @@ pub(super) struct Shard {
     free: u32,
     table: HashTable<u32>,
     names: Names,
-    lists: [Ends; 2],
-    last_copies: u64,
+    lists: [Ends; Order::COUNT],
+    tallies: [Tally; Order::COUNT],
     /// Slots whose use, or whose being a last copy, is not written down yet; some of them were freed since.
     dirty: Vec<u32>,
 }
@@ -82,8 +114,8 @@ impl Default for Shard {
             free: NONE,
             table: HashTable::new(),
             names: Names::default(),
-            lists: [Ends { newest: NONE, oldest: NONE }; 2],
-            last_copies: 0,
+            lists: [Ends { newest: NONE, oldest: NONE }; Order::COUNT],
+            tallies: Default::default(),
             dirty: Vec::new(),
         }
     }
@@ -106,7 +138,7 @@ impl Shard {
     /// What a slot holds.
     pub(super) fn entry(&self, id: SlotId) -> Entry {
         let slot = self.slot(id);
-        Entry { bytes: slot.bytes, used: slot.used, last_copy: slot.last_copy }
+        Entry { bytes: slot.bytes, used: slot.used, last_copy: slot.order == Order::LastCopy }
     }
 
     /// Its key.
@@ -124,7 +156,8 @@ impl Shard {
     pub(super) fn insert(&mut self, hash: u64, key: &str, entry: Entry, rehash: impl Fn(&str) -> u64) -> Option<SlotId> {
         let name = self.names.add(key)?;
         let Entry { bytes, used, last_copy } = entry;
-        let slot = Slot { bytes, used, name, live: true, last_copy, dirty: false, leases: 1, next: NONE, prev: NONE };
+        let order = Order::of(key, last_copy);
+        let slot = Slot { bytes, used, name, live: true, order, dirty: false, unreadable: false, leases: 1, next: NONE, prev: NONE };
         let id = if self.free == NONE {
             self.slots.push(slot);
             u32::try_from(self.slots.len() - 1).ok()?
@@ -134,14 +167,14 @@ impl Shard {
             *self.slot_mut(id) = slot;
             id
         };
-        self.last_copies += u64::from(last_copy);
+        self.tallies[order as usize] += Tally { entries: 1, bytes };
         let (slots, names) = (&self.slots, &self.names);
         self.table.insert_unique(hash, id, |id| rehash(names.get(slots[*id as usize].name)));
         Some(id)
     }
 
     fn link(&mut self, id: SlotId, newest: bool) {
-        let list = Order::of(self.slot(id).last_copy) as usize;
+        let list = self.slot(id).order as usize;
         let ends = self.lists[list];
         let (prev, next) = if newest { (NONE, ends.newest) } else { (ends.oldest, NONE) };
         let slot = self.slot_mut(id);
@@ -158,7 +191,7 @@ impl Shard {
 
     fn unlink(&mut self, id: SlotId) {
         let slot = self.slot(id);
-        let (list, prev, next) = (Order::of(slot.last_copy) as usize, slot.prev, slot.next);
+        let (list, prev, next) = (slot.order as usize, slot.prev, slot.next);
         match prev {
             NONE => self.lists[list].newest = next,
             prev => self.slot_mut(prev).next = next,
@@ -188,6 +221,16 @@ impl Shard {
             self.unlink(id);
         }
         self.slot_mut(id).leases += 1;
+    }
+
+    /// Says whether reading a slot's file failed when it was last tried.
+    pub(super) fn set_unreadable(&mut self, id: SlotId, unreadable: bool) {
+        self.slot_mut(id).unreadable = unreadable;
+    }
+
+    /// Whether that was said.
+    pub(super) fn is_unreadable(&self, id: SlotId) -> bool {
+        self.slot(id).unreadable
     }
 
     /// Pins a live slot that is used now.
@@ -224,8 +267,8 @@ impl Shard {
         }
         let slot = self.slot_mut(id);
         slot.live = false;
-        let (bytes, leases, last_copy, name) = (slot.bytes, slot.leases, slot.last_copy, std::mem::take(&mut slot.name));
-        self.last_copies -= u64::from(last_copy);
+        let (bytes, leases, order, name) = (slot.bytes, slot.leases, slot.order, std::mem::take(&mut slot.name));
+        self.tallies[order as usize] -= Tally { entries: 1, bytes };
         self.names.free(name);
         let bytes = (leases == 0).then(|| {
             self.free_slot(id);
@@ -250,29 +293,36 @@ impl Shard {
         (id != NONE).then(|| (self.slot(id).used, id))
     }
 
-    /// Live slots that are last copies.
-    pub(super) fn last_copies(&self) -> u64 {
-        self.last_copies
+    /// How much there is of an order.
+    pub(super) fn tally(&self, order: Order) -> Tally {
+        self.tallies[order as usize]
     }
 
     /// Says whether a live slot is a last copy.
     pub(super) fn set_last_copy(&mut self, id: SlotId, last_copy: bool) {
-        if self.slot(id).last_copy != last_copy {
-            self.change_list(id, last_copy);
+        if self.change_list(id, last_copy) {
             self.mark_dirty(id);
         }
     }
 
-    fn change_list(&mut self, id: SlotId, last_copy: bool) {
+    /// Whether it stands in another list now.
+    fn change_list(&mut self, id: SlotId, last_copy: bool) -> bool {
+        let order = Order::of(self.key(id), last_copy);
+        if self.slot(id).order == order {
+            return false;
+        }
         let linked = self.is_linked(id);
         if linked {
             self.unlink(id);
         }
-        let before = std::mem::replace(&mut self.slot_mut(id).last_copy, last_copy);
-        self.last_copies = self.last_copies + u64::from(last_copy) - u64::from(before);
+        let before = std::mem::replace(&mut self.slot_mut(id).order, order);
+        let it = Tally { entries: 1, bytes: self.slot(id).bytes };
+        self.tallies[before as usize] -= it;
+        self.tallies[order as usize] += it;
         if linked {
             self.link(id, true);
         }
+        true
     }
 
     /// Learns of a live slot what was written down of it. The lists are put right by [`Shard::sort`].
@@ -286,7 +336,7 @@ impl Shard {
     pub(super) fn sort(&mut self) {
         let mut linked: Vec<u32> = (0..u32::try_from(self.slots.len()).unwrap_or(NONE)).filter(|id| self.is_linked(*id)).collect();
         linked.sort_by_key(|id| self.slot(*id).used);
-        self.lists = [Ends { newest: NONE, oldest: NONE }; 2];
+        self.lists = [Ends { newest: NONE, oldest: NONE }; Order::COUNT];
         for id in linked {
             self.link(id, true);
         }

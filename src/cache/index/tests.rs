@@ -1,3 +1,5 @@
+mod room;
+
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -314,52 +316,6 @@ fn a_folder_that_is_removed_while_a_file_is_placed_in_it_is_made_again() {
         .collect();
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     assert_eq!(world.index.usage().bytes, 0);
-}
-
-/// A disk with so much free space, less what lies in a folder.
-struct Small {
-    free: AtomicU64,
-}
-
-impl Faults for Small {
-    fn step(&self, _: Step, path: &Path, run: &mut dyn FnMut() -> io::Result<()>) -> io::Result<()> {
-        let len = std::fs::metadata(path).map_or(0, |meta| meta.len());
-        run()?;
-        if !path.exists() {
-            self.free.fetch_add(len, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
-    fn room(&self, _: u64) -> u64 {
-        self.free.load(Ordering::Relaxed)
-    }
-}
-
-#[test]
-fn the_file_system_keeps_its_free_space_as_far_as_evicting_helps() {
-    let small = Arc::new(Small { free: AtomicU64::new(20 * MIB) });
-    let world = World::on(Disk::with_faults(small.clone()), Bounds { bytes_max: 100 * MIB, free_min: 10 * MIB });
-    for number in 0..10 {
-        assert!(world.put(&key(number), MIB as usize));
-        small.free.fetch_sub(MIB, Ordering::Relaxed);
-    }
-    assert_eq!((small.free.load(Ordering::Relaxed), world.index.usage().evicted), (10 * MIB, 0));
-    // At the limit: each that comes makes one go.
-    assert!(world.put(&key(10), MIB as usize));
-    small.free.fetch_sub(MIB, Ordering::Relaxed);
-    assert_eq!((world.index.usage().evicted, world.file(&key(0)).exists()), (1, false));
-    // What is set aside and not yet written is as good as gone.
-    let reservation = world.index.reserve(4 * MIB).unwrap();
-    assert_eq!(world.index.usage().evicted, 5);
-    assert!(world.index.reserve(4 * MIB).is_some());
-    assert_eq!(world.index.usage().evicted, 9);
-    drop(reservation);
-    // Others took the rest: what cannot help is left alone.
-    small.free.store(0, Ordering::Relaxed);
-    let entries = world.index.usage().entries;
-    assert!(!world.put(&key(11), MIB as usize));
-    assert_eq!(world.index.usage().entries, entries);
 }
 
 #[test]

@@ -48,7 +48,7 @@ impl Upkeep {
                 }
                 while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(PERIOD) {
                     index.write_recency();
-                    index.keep_free(0);
+                    index.watch_free();
                 }
             }
         })?;

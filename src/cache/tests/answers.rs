@@ -73,7 +73,7 @@ async fn an_absence_is_kept_with_its_text_for_a_while_and_stale_while_upstream_f
     world.fake.set(&mod_target, Act::ok("text/plain", "module example.com/m\n"));
     assert_eq!(world.get(&ask).await.unwrap().0, CacheStatus::Miss);
     assert_eq!(world.get(&ask).await.unwrap().0, CacheStatus::Hit);
-    assert!(!world.file("queries/example.com/m/@v/v1.0.0.mod").exists());
+    assert_eq!(files(&world.file("absent")), []);
 }
 
 #[tokio::test]
@@ -274,4 +274,61 @@ fn cache_status_is_that_of_rfc_9211() {
     let all = [CacheStatus::Hit, CacheStatus::Miss, CacheStatus::Stale, CacheStatus::Offline, CacheStatus::Bypass];
     let texts = ["modgate; hit", "modgate; fwd=miss", "modgate; fwd=stale", "modgate; fwd=stale; detail=offline", "modgate; fwd=bypass"];
     assert_eq!(all.map(|status| status.to_string()), texts);
+}
+
+#[tokio::test]
+async fn paths_that_somebody_made_up_leave_few_folders_and_no_more_than_an_eighth_of_the_entries() {
+    let folders = |world: &World| {
+        let mut count = 0;
+        let mut left = vec![world.dir.path().join("cache")];
+        while let Some(dir) = left.pop() {
+            let below = std::fs::read_dir(dir).unwrap().map(|item| item.unwrap().path()).filter(|path| path.is_dir());
+            left.extend(below.inspect(|_| count += 1));
+        }
+        count
+    };
+    let world = World::with(1 << 20).await;
+    let path: ModulePath = format!("example.com{}", "/a".repeat(500)).parse().unwrap();
+    for number in 0..140 {
+        let ask = ModuleAsk::Mod(version(&format!("v1.{number}.0")));
+        assert!(matches!(world.cache.resolve(&path, &ask, TEST).await.unwrap(), Resolved::Absent(_)));
+    }
+    assert_eq!((folders(&world), world.cache.usage().entries), (2, 128));
+}
+
+#[tokio::test]
+async fn an_absence_that_an_older_version_kept_counts_until_upstream_is_asked_again() {
+    let mut world = World::new().await;
+    let ask = ModuleAsk::Mod(version("v1.9.0"));
+    let key = "queries/example.com/m/@v/v1.9.0.mod";
+    let now = *world.now.lock().unwrap();
+    std::fs::create_dir_all(world.file(key).parent().unwrap()).unwrap();
+    std::fs::write(world.file(key), memo::Memo::new(key, 404, now, b"not found\n").file(b"not found\n").unwrap()).unwrap();
+    let config = world.fake.config();
+    world.restart_after_kill(&config, ROOMY);
+    assert_eq!(world.absence(&ask).await.status, CacheStatus::Hit);
+    world.pass(NOT_FOUND);
+    assert_eq!(world.absence(&ask).await.status, CacheStatus::Miss);
+    assert!(!world.file(key).exists());
+    assert_eq!((world.absence(&ask).await.status, files(&world.file("absent")).len()), (CacheStatus::Hit, 1));
+}
+
+#[tokio::test]
+async fn of_an_answer_and_an_absence_that_a_crash_left_both_the_later_counts() {
+    let world = World::new().await;
+    stock(&world.fake);
+    world.get(&list()).await.unwrap();
+    world.fake.set(&target("@v/list"), Act::status(404, "text/plain", "gone\n"));
+    world.pass(STALE);
+    // As if the process had been killed before the old answer was removed.
+    world.fail(Step::Remove, "/queries/");
+    world.absence(&list()).await;
+    world.heal();
+    assert!(world.file("queries/example.com/m/@v/list").exists());
+    assert_eq!(world.absence(&list()).await.status, CacheStatus::Hit);
+    world.pass(NOT_FOUND);
+    stock(&world.fake);
+    world.fail(Step::Remove, "/absent/");
+    assert_eq!(world.get(&list()).await.unwrap().0, CacheStatus::Miss);
+    assert_eq!((world.get(&list()).await.unwrap().0, files(&world.file("absent")).len()), (CacheStatus::Hit, 1));
 }

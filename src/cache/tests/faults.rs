@@ -165,6 +165,50 @@ async fn a_file_that_cannot_be_read_is_a_failure_and_no_absence_and_stays() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_read_is_had_from_upstream_and_kept_in_its_place() {
+    let world = World::new().await;
+    let asks = asks_of_keys(&world);
+    for ask in &asks {
+        world.get(ask).await.unwrap();
+    }
+    for (ask, key) in asks.iter().zip(KEYS) {
+        std::fs::remove_file(world.file(key)).unwrap();
+        std::os::unix::fs::symlink(world.file(key), world.file(key)).unwrap();
+        for status in [CacheStatus::Miss, CacheStatus::Hit] {
+            assert_eq!(world.get(ask).await.unwrap().0, status, "{key}");
+        }
+    }
+    assert_eq!(world.cache.usage().bytes, world.disk_bytes());
+    // It is here, if upstream has it or not.
+    let unreadable = Unreadable::make(&world, KEYS[4]);
+    world.fake.set(&target("@v/v1.0.0.mod"), Act::status(410, "text/plain", "gone"));
+    assert!(matches!(world.ask(&asks[4]).await, Err(CacheError::Storage(_))));
+    unreadable.heal();
+    assert_eq!(world.get(&asks[4]).await.unwrap().0, CacheStatus::Hit);
+}
+
+/// How the zip came, whose reading then fails so.
+async fn fails_while_it_is_sent(world: &World, errno: rustix::io::Errno) -> CacheStatus {
+    let Ok(Resolved::Found(Cached { body: Body::File { file, .. }, status, .. })) = world.ask(&zip("v1.0.0")).await else { panic!() };
+    file.failed(&errno.into());
+    status
+}
+
+#[tokio::test]
+async fn a_body_that_could_not_be_read_to_its_end_is_had_from_upstream_the_next_time() {
+    use rustix::io::Errno;
+    let world = World::new().await;
+    stock(&world.fake);
+    world.get(&zip("v1.0.0")).await.unwrap();
+    for (errno, status) in [(Errno::MFILE, CacheStatus::Hit), (Errno::IO, CacheStatus::Hit), (Errno::IO, CacheStatus::Miss)] {
+        assert_eq!(fails_while_it_is_sent(&world, errno).await, status);
+    }
+    world.fake.die();
+    assert!(matches!(world.ask(&zip("v1.0.0")).await, Err(CacheError::Storage(_))));
+    assert_eq!(world.get(&zip("v1.0.0")).await.unwrap().0, CacheStatus::Hit);
+}
+
+#[tokio::test]
 async fn verify_leaves_what_cannot_be_read_where_it_is_and_says_so() {
     let world = World::new().await;
     for ask in stock(&world.fake) {
@@ -201,6 +245,22 @@ async fn what_is_set_aside_is_counted_also_where_that_cannot_be_made_durable() {
     assert_eq!(world.get(&asks[5]).await.unwrap().0, CacheStatus::Miss);
     assert_eq!(files(&world.file("aside")).len(), 3);
     assert_eq!(world.cache.usage().bytes, world.disk_bytes());
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_read_is_no_module_of_which_nothing_is_remembered() {
+    let world = World::new().await;
+    stock(&world.fake);
+    world.get(&list()).await.unwrap();
+    world.absence(&ModuleAsk::Mod(version("v9.0.0"))).await;
+    let absent = Asset::Module("example.com/m".parse().unwrap(), list()).place().absence.unwrap();
+    for folder in ["queries/example.com/m/@v", absent.rsplit_once('/').unwrap().0] {
+        let unreadable = Unreadable::make(&world, folder);
+        let renewed = world.cache.refresh(&"example.com/m".parse().unwrap(), None, "operator").await;
+        assert!(matches!(renewed, Err(CacheError::Storage(_))), "{folder}: {renewed:?}");
+        unreadable.heal();
+    }
+    assert_eq!(world.cache.refresh(&"example.com/m".parse().unwrap(), None, "operator").await.unwrap().len(), 3);
 }
 
 #[tokio::test]

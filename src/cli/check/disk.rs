@@ -7,9 +7,7 @@ use rustix::io::Errno;
 
 use crate::config::Config;
 use crate::durable::Disk;
-
-/// Publishing stops when the disk has less room than this, bytes; so one upload and this should fit.
-const RESERVE: u64 = 8 << 20;
+use crate::store::RESERVE_BYTES;
 
 /// Too little room, or no way to make the directory.
 pub(super) fn findings(config: &Config) -> Vec<String> {
@@ -26,7 +24,7 @@ pub(super) fn findings(config: &Config) -> Vec<String> {
         });
     }
     match Disk::default().room(there) {
-        Ok(room) => findings.extend(too_little(dir, room, config.limits.upload)),
+        Ok(room) => findings.extend(too_little(dir, room.bytes, config.limits.upload)),
         Err(error) => findings.push(format!("data_dir: the room on the file system of {} is not known: {error}", dir.display())),
     }
     findings
@@ -40,7 +38,7 @@ fn may_write(folder: &Path) -> Result<(), Errno> {
 }
 
 fn too_little(dir: &Path, room: u64, upload: u64) -> Option<String> {
-    let needed = upload.saturating_add(RESERVE);
+    let needed = upload.saturating_add(RESERVE_BYTES);
     (room < needed).then(|| {
         let mib = |bytes: u64| bytes >> 20;
         format!(
@@ -64,8 +62,8 @@ mod tests {
     #[test]
     fn room_for_one_upload_and_the_reserve_is_enough() {
         let dir = Path::new("/data");
-        assert_eq!(too_little(dir, (1 << 20) + RESERVE, 1 << 20), None);
-        let told = too_little(dir, (1 << 20) + RESERVE - 1, 1 << 20).unwrap();
+        assert_eq!(too_little(dir, (1 << 20) + RESERVE_BYTES, 1 << 20), None);
+        let told = too_little(dir, (1 << 20) + RESERVE_BYTES - 1, 1 << 20).unwrap();
         assert_eq!(told, "data_dir: the file system of /data has 8 MiB left: one upload of limits.upload and a reserve take 9 MiB");
     }
 

@@ -39,6 +39,7 @@ fn refusals() -> Vec<Refusal> {
         Refusal::TooLarge(text()),
         Refusal::Conflict(text()),
         Refusal::Full,
+        Refusal::FullAtDelete,
         Refusal::Interrupted(text()),
         Refusal::Stalled(text()),
         Refusal::Upstream(text()),
@@ -66,7 +67,7 @@ fn row(refusal: &Refusal) -> Row {
         Refusal::Upstream(_) => (502, &[]),
         Refusal::Busy(_) | Refusal::Storage(_) => (503, LATER),
         Refusal::UpstreamSlow(_) => (504, &[]),
-        Refusal::Full => (507, &[]),
+        Refusal::Full | Refusal::FullAtDelete => (507, &[]),
     }
 }
 

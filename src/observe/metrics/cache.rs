@@ -21,6 +21,8 @@ pub struct CacheState {
     pub evicted: u64,
     /// Entries that were not as they were written, since the start.
     pub corrupt: u64,
+    /// Nothing new is kept: too little of the file system is free.
+    pub paused: bool,
     /// Every file is known; until then `bytes` is an upper bound.
     pub complete: bool,
     /// Bytes of small answers that are in memory as well.
@@ -37,6 +39,7 @@ pub struct CacheMetrics {
     evicted: IntCounter,
     corrupt: IntCounter,
     complete: IntGauge,
+    paused: IntGauge,
     memory: IntGauge,
     /// Two pages that are written at once must not both add what came since the last.
     counting: Arc<Mutex<()>>,
@@ -52,6 +55,10 @@ impl CacheMetrics {
             evicted: families.counter("modgate_cache_evictions_total", "Entries that had to go for others.")?,
             corrupt: families.counter("modgate_cache_corrupt_total", "Entries that were not as they were written, and were set aside.")?,
             complete: families.gauge("modgate_cache_index_complete", "1 once every file of the cache is known, after a start.")?,
+            paused: families.gauge(
+                "modgate_cache_paused",
+                "1 while nothing new is kept, since too little of the file system is free (cache.min_free).",
+            )?,
             memory: families.gauge("modgate_cache_memory_bytes", "Bytes of small answers that are kept in memory as well.")?,
             counting: Arc::default(),
         })
@@ -64,6 +71,7 @@ impl CacheMetrics {
         set(&self.bytes_max, state.bytes_max);
         set(&self.last_copies, state.last_copies);
         set(&self.complete, state.complete.into());
+        set(&self.paused, state.paused.into());
         set(&self.memory, state.memory);
         let _counting = self.counting.lock().unwrap_or_else(PoisonError::into_inner);
         for (counter, total) in [(&self.evicted, state.evicted), (&self.corrupt, state.corrupt)] {

@@ -37,8 +37,6 @@ use crate::store::{BlobId, DataDir, Rev, StoreError, unix_now};
 
 /// Asks in one batch, and waiting for the next.
 pub(super) const BATCH_MAX: usize = 256;
-/// Nothing is published when the disk has less room, bytes: deletes need some, and sled does not recover from a full disk.
-const ROOM_BYTES_MIN: u64 = 8 << 20;
 /// A broken store is tried again when this many times as long has passed as the last try took.
 const HEAL_PAUSE: u32 = 4;
 
@@ -212,7 +210,8 @@ impl Committer {
                 if let Event::Publish(stored) = &event {
                     let new_path = !self.paths.index().hosted.contains_key(&stored.record.path);
                     let ready = self.has_room().and_then(|()| self.blobs_are_there(stored)).map_err(CommitError::from);
-                    if let Err(error) = ready.and_then(|()| self.truth.publish(stored, new_path)) {
+                    let publish = |truth: &mut Truth| truth.publish(stored, new_path);
+                    if let Err(error) = ready.and_then(|()| self.despite_a_full_disk(publish)) {
                         return self.not_committed(error, vec![job]);
                     }
                 }
@@ -221,9 +220,20 @@ impl Committer {
         }
     }
 
+    /// Whether there is room enough to publish; others give way for it.
     fn has_room(&self) -> Result<(), StoreError> {
-        let room = self.data.disk().room(self.data.root()).map_err(|e| StoreError::Unavailable(e.into()))?;
-        if room < ROOM_BYTES_MIN { Err(StoreError::Full) } else { Ok(()) }
+        match self.data.make_room(0).map_err(|e| StoreError::Unavailable(e.into()))? {
+            true => Ok(()),
+            false => Err(StoreError::Full),
+        }
+    }
+
+    /// Does it, and once more if the disk was full and others gave way.
+    fn despite_a_full_disk(&mut self, commit: impl Fn(&mut Truth) -> Result<(), CommitError>) -> Result<(), CommitError> {
+        match commit(&mut self.truth) {
+            Err(CommitError { error: StoreError::Full, may_have_happened: false }) if self.data.give_way() => commit(&mut self.truth),
+            done => done,
+        }
     }
 
     /// A record that names what is not there would be a finding from the start.
@@ -243,7 +253,9 @@ impl Committer {
         if entries.is_empty() {
             return;
         }
-        if let Err(error) = self.truth.append(&entries) {
+        // What is deleted makes room, and needs some first. Without, it may succeed all the same.
+        let _ = self.has_room();
+        if let Err(error) = self.despite_a_full_disk(|truth| truth.append(&entries)) {
             return self.not_committed(error, jobs);
         }
         for (entry, job) in entries.into_iter().zip(jobs) {
@@ -391,6 +403,9 @@ impl Committer {
     /// Reads `records/` again, as a start does, and puts the index right. Readers wait.
     fn heal(&mut self) {
         let begun = Instant::now();
+        if matches!(self.broken, Some(StoreError::Full)) {
+            let _ = self.has_room();
+        }
         let reloaded = self.reload(false);
         self.not_before = Some(Instant::now() + begun.elapsed() * HEAL_PAUSE);
         match reloaded {

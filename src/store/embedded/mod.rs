@@ -266,8 +266,14 @@ impl Records for Embedded {
 impl Blobs for Embedded {
     async fn stage(&self) -> Result<Staged, StoreError> {
         let files = Arc::clone(&self.shared.files);
-        let (file, path) = blocking(move || files.stage()).await?;
-        Ok(Staged { file, path })
+        let data = Arc::downgrade(&self.data);
+        let stage = move || {
+            // Whether there is room for a file, making it shows.
+            let _ = data.upgrade().map(|data| data.make_room(0));
+            let (file, path) = files.stage()?;
+            Ok(Staged::new(file, path, data))
+        };
+        blocking(stage).await
     }
 
     async fn put(&self, id: BlobId, staged: Staged) -> Result<Pin, StoreError> {
