@@ -31,6 +31,10 @@ impl Terms {
     /// An age counts from when upstream said so. An answer from the future, by a clock that went back, is old.
     pub(super) fn age(&self, asset: &Asset, answer: &Answer, now: SystemTime) -> Age {
         let Some(at) = answer.at else { return Age::Fresh };
+        // Unverified, and all the same the same for ever.
+        if asset.is_immutable() && matches!(answer.kept, Kept::Found { .. }) {
+            return Age::Fresh;
+        }
         let Ok(age) = now.duration_since(at) else { return Age::Old };
         match &answer.kept {
             _ if asset.is_never_fresh() => Age::Old,

@@ -17,6 +17,7 @@ mod freshness;
 pub mod index;
 mod judge;
 mod last_copy;
+mod lookups;
 mod memo;
 mod memory;
 mod offline;
@@ -27,8 +28,10 @@ mod renew;
 mod shelf;
 mod sweep;
 mod take;
+mod trust;
 mod verify;
 mod versions;
+mod vouch;
 #[cfg(test)]
 mod tests;
 
@@ -42,11 +45,12 @@ pub use memory::MemoryUsage;
 pub use renew::Renewed;
 pub use sweep::{Garbage, GcReport, Purged, Swept};
 pub use verify::{Finding, Verified};
+pub use vouch::{Vouch, VouchError, Vouched};
 
-use crate::config;
+use crate::config::{self, Sourced};
 use crate::egress::Gate;
 use crate::module::version::escape_query;
-use crate::module::{ModulePath, Version};
+use crate::module::{ModulePath, Pattern, Version};
 use crate::observe::audit::Audit;
 use crate::observe::metrics::{FillMetrics, UpstreamRole};
 use crate::observe::spawn_blocking;
@@ -63,6 +67,7 @@ pub(crate) use place::Asset;
 use queue::Queue;
 pub(crate) use shelf::DAMAGED;
 use shelf::{Answer, Content, Kept, NotKept, Shelf};
+use trust::Trust;
 
 /// Below its `tmp/`: what is being filled.
 const TMP_DIR: &str = "cache";
@@ -213,6 +218,7 @@ struct Inner {
     terms: Terms,
     /// `limits.queue`
     patience: Duration,
+    trust: Trust,
 }
 
 /// Who asks, and how.
@@ -232,10 +238,26 @@ impl Cache {
 
     /// The stock under these settings. A fill goes on by the way upstream that it began with; whether it may make another attempt
     /// is for the stock's gate to say. `patience`: how long a fill may wait for its turn. The bounds on disk and memory are the
-    /// stock's.
+    /// stock's. Nothing is verified: `upstream.verify = "off"`.
     pub fn new(stock: Stock, config: &config::Cache, patience: Duration, upstream: Arc<Upstream>) -> Self {
         let terms = Terms { fresh: config.fresh, stale: config.stale, not_found: config.not_found };
-        Self { inner: Arc::new(Inner { stock, upstream, terms, patience }) }
+        Self { inner: Arc::new(Inner { stock, upstream, terms, patience, trust: Trust::Unchecked }) }
+    }
+
+    /// The same for the client of a checksum database, which verifies what it asks for: a look-up is kept by [`Cache::keep_lookup`] alone.
+    pub fn for_database(&self) -> Self {
+        self.trusting(Trust::Database)
+    }
+
+    /// The same where `voucher` vouches for every zip and go.mod before its last byte is given out, and before it is kept; for all but
+    /// the modules that `unverified` matches.
+    pub fn vouched(&self, voucher: Arc<dyn Vouch>, unverified: &[Sourced<Pattern>]) -> Self {
+        self.trusting(Trust::Required { voucher, unverified: unverified.into() })
+    }
+
+    fn trusting(&self, trust: Trust) -> Self {
+        let Inner { stock, upstream, terms, patience, .. } = &*self.inner;
+        Self { inner: Arc::new(Inner { stock: stock.clone(), upstream: upstream.clone(), terms: *terms, patience: *patience, trust }) }
     }
 
     /// Answers a question about a public module.

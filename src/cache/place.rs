@@ -82,7 +82,10 @@ impl Asset {
             Self::Sumdb(name, what) => {
                 let below = |rest: String| good(format!("download/sumdb/{name}/{rest}"));
                 match what {
-                    SumdbWhat::Lookup(path, version) => Place { file: below(lookup_name(path, version)), memo: None },
+                    SumdbWhat::Lookup(path, version) => {
+                        let lookup = lookup_name(path, version);
+                        Place { memo: good(format!("queries/sumdb/{name}/{lookup}")), file: below(lookup) }
+                    }
                     SumdbWhat::Tile(tile) => Place { file: below(format!("tile/{tile}")), memo: None },
                     SumdbWhat::Latest => Place { file: None, memo: good(format!("queries/sumdb/{name}/latest")) },
                     SumdbWhat::Supported => Place::default(),
@@ -181,7 +184,8 @@ impl Belongings {
     /// Whether this key is one of them.
     pub(crate) fn contain(&self, key: &str) -> bool {
         let version = self.version.as_deref();
-        if let Some((_, record)) = key.strip_prefix("download/sumdb/").and_then(|rest| rest.split_once("/lookup/")) {
+        let of_sumdb = key.strip_prefix("download/sumdb/").or_else(|| key.strip_prefix("queries/sumdb/"));
+        if let Some((_, record)) = of_sumdb.and_then(|rest| rest.split_once("/lookup/")) {
             let of = record.strip_prefix(&self.path).and_then(|rest| rest.strip_prefix('@'));
             return of.is_some_and(|of| version.is_none_or(|version| of == version));
         }
@@ -249,6 +253,7 @@ mod tests {
             "queries/example.com/!m/@v/list",
             "queries/example.com/!m/@latest",
             "download/sumdb/s.org/lookup/example.com/!m@v1.0.1",
+            "queries/sumdb/s.org/lookup/example.com/!m@v1.0.1",
         ];
         let of_others = [
             "download/example.com/!m/v2/@v/v1.0.0.zip",

@@ -236,12 +236,12 @@ impl Shelf {
         lease.ok_or(NotKept::Closed)
     }
 
-    /// Forgets an absence that is none any more.
+    /// Drops what does not count any more: an absence that is over, say.
     pub(super) fn forget(&self, key: Option<&str>) {
         if let Some(key) = key.filter(|key| !matches!(self.index.lease(key), Ok(None)))
             && let Err(error) = self.index.remove(key)
         {
-            tracing::warn!(file = key, %error, "cannot remove an absence that is over");
+            tracing::warn!(file = key, %error, "cannot remove what does not count any more");
         }
     }
 }

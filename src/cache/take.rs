@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use crate::module::dirhash::hash_zip;
 use crate::module::{H1, ModulePath};
 use crate::observe::spawn_blocking;
-use crate::protocol::ModuleAsk;
+use crate::protocol::{ModuleAsk, SumdbWhat};
 use crate::store::{Records, StoreError};
 use crate::upstream::{Absent, Incoming, UpstreamError};
 
@@ -19,6 +19,7 @@ use super::judge;
 use super::passing::Passing;
 use super::place::Asset;
 use super::shelf::{Content, Kept, NotKept, SMALL_BYTES_MAX, Staged, strong, weak};
+use super::trust::Trust;
 use super::{Inner, Stock};
 
 /// Bytes collected before they are written.
@@ -83,13 +84,16 @@ impl Inner {
     }
 
     async fn keep_body(&self, asset: &Asset, body: &Bytes) -> Result<(), NotKept> {
+        if matches!((asset, &self.trust), (Asset::Sumdb(_, SumdbWhat::Lookup(..)), Trust::Database)) {
+            return Ok(());
+        }
         self.note(asset).await?;
         let (body, now) = (body.clone(), (self.stock.clock)());
         self.stock
             .write(asset, move |shelf, asset| {
                 shelf.note_presence(asset, &body);
                 let place = asset.place();
-                if !asset.is_immutable() {
+                if !asset.is_immutable() || matches!(asset, Asset::Sumdb(_, SumdbWhat::Lookup(..))) {
                     return shelf.keep_memo(place.memo.as_deref(), 200, now, &body);
                 }
                 if !body.is_empty() {

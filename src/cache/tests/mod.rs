@@ -5,6 +5,7 @@ mod bound;
 mod faults;
 mod fills;
 mod freshness;
+mod lookups;
 mod memory;
 mod offline;
 mod queue;

@@ -85,7 +85,7 @@ async fn what_never_changes_is_served_with_the_database_dead_also_after_a_restar
         assert_eq!(world.get(what.clone()).await.unwrap(), (CacheStatus::Miss, body.clone()));
         assert_eq!(world.get(what.clone()).await.unwrap(), (CacheStatus::Hit, body));
     }
-    assert!(world.dir.path().join("cache/download/sumdb/sum.example.org/lookup/example.com/!m@v1.0.0").exists());
+    assert!(world.dir.path().join("cache/queries/sumdb/sum.example.org/lookup/example.com/!m@v1.0.0").exists());
     assert!(world.dir.path().join("cache/download/sumdb/sum.example.org/tile/8/0/x001/234.p/5").exists());
     world.fake.die();
     world.proxy = proxy(&world.data, &world.fake.config(), &world.records);
