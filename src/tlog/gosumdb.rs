@@ -61,3 +61,6 @@ impl FromStr for Gosumdb {
 fn is_name(name: &str) -> bool {
     name.split('/').all(|e| !matches!(e, "" | "." | "..") && e.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~:".contains(&b)))
 }
+
+#[cfg(test)]
+mod tests;

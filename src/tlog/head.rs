@@ -121,3 +121,6 @@ impl SignedHead {
         &self.note
     }
 }
+
+#[cfg(test)]
+mod tests;

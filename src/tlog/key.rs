@@ -179,3 +179,6 @@ impl fmt::Debug for SignerKey {
         write!(f, "SignerKey({})", self.name())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -50,3 +50,6 @@ impl Lookup {
         [format!("{}\n{}\n", self.id, self.record.as_str()).as_bytes(), &self.note].concat()
     }
 }
+
+#[cfg(test)]
+mod tests;

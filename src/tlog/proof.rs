@@ -160,3 +160,6 @@ fn parent_node(tile: Tile) -> Option<Node> {
         TileLevel::Data => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

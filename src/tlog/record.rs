@@ -121,3 +121,6 @@ impl FromStr for Record {
         parse().filter(|record| record.to_string() == text).ok_or(RecordError::Lines)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -176,3 +176,6 @@ pub fn split_data(content: &[u8], width: u16) -> Option<Vec<RecordText>> {
 pub fn write_data<'a>(records: impl IntoIterator<Item = &'a RecordText>) -> Vec<u8> {
     records.into_iter().flat_map(|record| [record.as_str().as_bytes(), b"\n"].concat()).collect()
 }
+
+#[cfg(test)]
+mod tests;
