@@ -170,7 +170,7 @@ impl Inner {
             Asset::Sumdb(name, SumdbWhat::Lookup(path, version)) => {
                 self.upstream.fetch(hop, Target::Lookup(name, &permit(path).await?, version), principal).await
             }
-            Asset::Sumdb(name, SumdbWhat::Tile(tile)) => self.upstream.fetch(hop, Target::Tile(name, tile), principal).await,
+            Asset::Sumdb(name, SumdbWhat::Tile(tile)) => self.upstream.fetch(hop, Target::Tile(name, *tile), principal).await,
             Asset::Sumdb(name, SumdbWhat::Latest | SumdbWhat::Supported) => self.upstream.fetch(hop, Target::Head(name), principal).await,
         }
     }

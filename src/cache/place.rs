@@ -35,7 +35,7 @@ impl fmt::Display for Asset {
         match self {
             Self::Module(path, ask) => write!(f, "{path} {}", ask.file().unwrap_or_default()),
             Self::Sumdb(name, SumdbWhat::Lookup(path, version)) => write!(f, "{name} lookup {path}@{version}"),
-            Self::Sumdb(name, SumdbWhat::Tile(tile)) => write!(f, "{name} tile {tile}"),
+            Self::Sumdb(name, SumdbWhat::Tile(tile)) => write!(f, "{name} {tile}"),
             Self::Sumdb(name, SumdbWhat::Latest | SumdbWhat::Supported) => write!(f, "{name} latest"),
         }
     }
@@ -86,7 +86,7 @@ impl Asset {
                         let lookup = lookup_name(path, version);
                         Place { memo: good(format!("queries/sumdb/{name}/{lookup}")), file: below(lookup) }
                     }
-                    SumdbWhat::Tile(tile) => Place { file: below(format!("tile/{tile}")), memo: None },
+                    SumdbWhat::Tile(tile) => Place { file: below(tile.to_string()), memo: None },
                     SumdbWhat::Latest => Place { file: None, memo: good(format!("queries/sumdb/{name}/latest")) },
                     SumdbWhat::Supported => Place::default(),
                 }
@@ -101,13 +101,13 @@ impl Asset {
         let rest = key.strip_prefix("download/")?;
         if let Some(rest) = rest.strip_prefix("sumdb/") {
             let lookup = || rest.split_once("/lookup/").and_then(|(name, rest)| rest.rsplit_once('@').map(|(p, v)| (name, p, v)));
-            let tile = || rest.split_once("/tile/");
+            let tile = || rest.find("/tile/").map(|at| (&rest[..at], &rest[at + 1..]));
             return match (lookup(), tile()) {
                 (Some((name, path, version)), _) => {
                     let what = SumdbWhat::Lookup(ModulePath::unescape(path).ok()?, Version::unescape(version).ok()?);
                     Some(Self::Sumdb(name.to_owned(), what))
                 }
-                (None, Some((name, tile))) => Some(Self::Sumdb(name.to_owned(), SumdbWhat::Tile(tile.to_owned()))),
+                (None, Some((name, tile))) => Some(Self::Sumdb(name.to_owned(), SumdbWhat::Tile(tile.parse().ok()?))),
                 (None, None) => None,
             };
         }
@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(module("example.com/m", ModuleAsk::Query("q".repeat(250))), Place::default());
         assert_eq!(module(&format!("example.com{}", "/a".repeat(2000)), ModuleAsk::List), Place::default());
         assert_eq!(module("example.com/m", ModuleAsk::Query("..".into())), Place::default());
-        assert_eq!(Asset::Sumdb("s/../..".into(), SumdbWhat::Tile("8/0/000".into())).place(), Place::default());
+        assert_eq!(Asset::Sumdb("s/../..".into(), SumdbWhat::Tile("tile/8/0/000".parse().unwrap())).place(), Place::default());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::egress::PublicPath;
 use crate::module::{ModulePath, Version};
 use crate::observe::metrics::UpstreamRole;
 use crate::protocol::ModuleAsk;
+use crate::tlog::Tile;
 
 /// What an upstream is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +17,7 @@ pub(crate) enum Target<'a> {
     /// A record of a checksum database, by its name.
     Lookup(&'a str, &'a PublicPath, &'a Version),
     /// A tile of a checksum database.
-    Tile(&'a str, &'a str),
+    Tile(&'a str, Tile),
     /// The newest signed head of a checksum database.
     Head(&'a str),
 }
@@ -54,7 +55,7 @@ pub(super) fn url_of(hop: &Hop, target: Target<'_>) -> Option<Url> {
                 segments.extend(format!("{}@{}", public.path().escaped(), version.escaped()).split('/'));
             }
             Target::Tile(name, tile) => {
-                segments.push("sumdb").extend(name.split('/')).push("tile").extend(tile.split('/'));
+                segments.push("sumdb").extend(name.split('/')).extend(tile.to_string().split('/'));
             }
             Target::Head(name) => {
                 segments.push("sumdb").extend(name.split('/')).push("latest");

@@ -63,7 +63,8 @@ async fn names_are_escaped_as_the_go_command_does() {
     for ask in &asks {
         upstream.fetch(&config.goproxy[0], Target::Module(&public, ask), "test").await.unwrap();
     }
-    for target in [Target::Lookup("sum.example.org/x", &public, &version), Target::Tile("sum.example.org", "8/0/x001/234.p/5")] {
+    let tile = "tile/8/0/x001/234.p/5".parse().unwrap();
+    for target in [Target::Lookup("sum.example.org/x", &public, &version), Target::Tile("sum.example.org", tile)] {
         upstream.fetch(&config.goproxy[0], target, "test").await.unwrap();
     }
     let targets: Vec<_> = fake.seen().into_iter().map(|s| s.target).collect();

@@ -60,7 +60,7 @@ fn lookup() -> SumdbWhat {
 }
 
 fn tile() -> SumdbWhat {
-    SumdbWhat::Tile("8/0/x001/234.p/5".into())
+    SumdbWhat::Tile("tile/8/0/x001/234.p/5".parse().unwrap())
 }
 
 fn head(size: u32) -> String {
@@ -91,7 +91,7 @@ async fn what_never_changes_is_served_with_the_database_dead_also_after_a_restar
     world.proxy = proxy(&world.data, &world.fake.config(), &world.records);
     assert_eq!(world.get(lookup()).await.unwrap(), (CacheStatus::Hit, record().into_bytes()));
     assert_eq!(world.get(tile()).await.unwrap(), (CacheStatus::Hit, vec![7; 160]));
-    let other = SumdbWhat::Tile("8/0/000".into());
+    let other = SumdbWhat::Tile("tile/8/0/000".parse().unwrap());
     assert!(matches!(world.ask(other).await, Err(ProxyError::Cache(CacheError::Upstream(_)))));
 }
 
