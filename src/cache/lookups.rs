@@ -45,8 +45,8 @@ impl Cache {
     }
 
     /// Drops a tile that does not fit its tree: it is asked for anew when it is next wanted.
-    pub async fn drop_tile(&self, database: &str, tile: Tile) {
-        let asset = Asset::Sumdb(database.to_owned(), SumdbWhat::Tile(tile));
+    pub async fn drop_tile(&self, database: &str, tile: &Tile) {
+        let asset = Asset::Sumdb(database.to_owned(), SumdbWhat::Tile(*tile));
         let dropped = self.inner.stock.write(&asset, |shelf, asset| {
             shelf.forget(asset.place().file.as_deref());
             Ok(())

@@ -5,7 +5,6 @@ use crate::protocol::SumdbWhat;
 
 const DATABASE: &str = "sum.example.org";
 const LOOKUP: &str = "/sumdb/sum.example.org/lookup/example.com/m@v1.0.0";
-const TILE: &str = "tile/8/0/x001/234.p/5";
 const KEPT: &str = "download/sumdb/sum.example.org/lookup/example.com/m@v1.0.0";
 const MEMO: &str = "queries/sumdb/sum.example.org/lookup/example.com/m@v1.0.0";
 
@@ -79,7 +78,8 @@ async fn for_the_databases_client_a_lookup_is_not_kept_before_it_says_so() {
 #[tokio::test]
 async fn a_tile_that_is_dropped_is_asked_for_anew() {
     let world = World::remembering(1 << 20).await;
-    let tile = || Asset::Sumdb(DATABASE.to_owned(), SumdbWhat::Tile(TILE.parse().unwrap()));
+    let at: crate::tlog::Tile = "tile/8/0/x001/234.p/5".parse().unwrap();
+    let tile = || Asset::Sumdb(DATABASE.to_owned(), SumdbWhat::Tile(at));
     for (count, byte) in [(1, 7), (2, 8)] {
         world.fake.set("/sumdb/sum.example.org/tile/8/0/x001/234.p/5", Act::ok("application/octet-stream", [byte; 160]));
         for status in [CacheStatus::Miss, CacheStatus::Hit] {
@@ -87,6 +87,6 @@ async fn a_tile_that_is_dropped_is_asked_for_anew() {
             assert_eq!(got, (status, vec![byte; 160]));
         }
         assert_eq!(world.fake.seen().len(), count);
-        world.cache.drop_tile(DATABASE, TILE.parse().unwrap()).await;
+        world.cache.drop_tile(DATABASE, &at).await;
     }
 }
