@@ -20,6 +20,7 @@ use crate::observe::chain;
 use crate::observe::metrics::OwnerClass;
 use crate::protocol::{Base, ModuleAsk, SumdbAsk, SumdbWhat};
 use crate::store::{Delete, StoreError, Stores};
+use crate::sumdb::Client;
 use crate::sumdb::proxy::{Proxy, ProxyError};
 
 /// A good answer.
@@ -219,6 +220,14 @@ pub fn seconds(wait: &Duration) -> u64 {
 /// What a principal without the right to read is told.
 const NO_READ: &str = "your token may not read: it has no scope read";
 
+/// Where public modules come from.
+pub struct Public {
+    /// What came from upstream.
+    pub cache: Cache,
+    /// Who verifies what the public checksum database says; nobody where nothing is verified.
+    pub sumdb: Option<Client>,
+}
+
 /// The gateway.
 pub struct Gateway {
     access: Arc<Access>,
@@ -238,12 +247,14 @@ impl Gateway {
         stores: Stores,
         access: Arc<Access>,
         policy: Arc<Policy>,
-        cache: Cache,
+        public: Public,
         audit: Audit,
         https_authority: Option<String>,
     ) -> Self {
         let hosted = Hosted::new(config, stores, policy.clone(), audit);
-        let sumdb = Proxy::new(cache.clone(), config.upstream.sumdb.clone());
+        let Public { cache, sumdb } = public;
+        let of_sumdb = if sumdb.is_some() { cache.for_database() } else { cache.clone() };
+        let sumdb = Proxy::new(of_sumdb, config.upstream.sumdb.as_ref().map(|sumdb| sumdb.name.clone()), sumdb);
         Self { access, policy, hosted, cache, sumdb, miss: config.private.miss, https_authority }
     }
 
@@ -324,6 +335,7 @@ impl Gateway {
             }
             Err(ProxyError::Off | ProxyError::Unknown) => Err(Refusal::Absent(format!("no checksum database {} is served here", ask.name))),
             Err(ProxyError::Cache(error)) => Err(self.refuse(error)),
+            Err(ProxyError::Unverified(error)) => Err(Refusal::Upstream(error.to_string())),
         }
     }
 

@@ -4,10 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::egress::Denied;
 use crate::upstream::UpstreamError;
 
 use super::Body;
+use super::memo::sha256;
+use super::shelf::strong;
 
 /// How an answer came about (RFC 9211).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +65,14 @@ pub struct Cached {
     pub status: CacheStatus,
     /// Its entity tag, quoted, where there is one.
     pub etag: Option<String>,
+}
+
+impl Cached {
+    /// Of bytes that are at hand, whole.
+    pub(crate) fn whole(bytes: Bytes, content_type: &'static str, status: CacheStatus) -> Self {
+        let etag = Some(strong(&sha256(&bytes)));
+        Self { body: Body::Bytes(bytes), content_type, status, etag }
+    }
 }
 
 /// Upstream says that it does not have it.

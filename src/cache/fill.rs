@@ -135,7 +135,7 @@ impl Inner {
     }
 
     async fn ask_all(&self, asset: &Asset, principal: &str, keep: bool) -> Landed {
-        let mut walk = self.upstream.walk();
+        let mut walk = self.upstream.walk(asset.role());
         while let Some(hop) = walk.next() {
             let tried = match self.ask(hop, asset, principal).await {
                 Ok(Reply::Absent(absent)) => {

@@ -6,6 +6,7 @@
 
 use crate::module::version::unescape_query;
 use crate::module::{ModulePath, Version};
+use crate::observe::metrics::UpstreamRole;
 use crate::protocol::{ModuleAsk, SumdbWhat};
 use std::fmt;
 
@@ -56,6 +57,14 @@ impl Asset {
         match self {
             Self::Module(_, ask) => matches!(ask, ModuleAsk::Info(_) | ModuleAsk::Mod(_) | ModuleAsk::Zip(_)),
             Self::Sumdb(_, what) => matches!(what, SumdbWhat::Lookup(..) | SumdbWhat::Tile(_)),
+        }
+    }
+
+    /// In which role an upstream is asked for it.
+    pub(crate) fn role(&self) -> UpstreamRole {
+        match self {
+            Self::Module(..) => UpstreamRole::Modules,
+            Self::Sumdb(..) => UpstreamRole::Sumdb,
         }
     }
 

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::module::{OwnerName, Pattern, UserName};
+use crate::tlog::VerifierKey;
 
 pub use hosts::{HostKind, PublicHosts};
 pub use load::{Environment, Flags, Loaded, REFERENCE, Setting, load, load_text};
@@ -172,8 +173,8 @@ pub struct Limits {
 pub struct Upstream {
     /// The proxies to ask, in order. Empty: upstream is off.
     pub goproxy: Vec<Hop>,
-    /// The public checksum database's name; `None`: off.
-    pub sumdb: Option<String>,
+    /// The public checksum database; `None`: off.
+    pub sumdb: Option<Sumdb>,
     /// Longest time to connect.
     pub connect_timeout: Duration,
     /// How long an upstream may send nothing.
@@ -184,6 +185,24 @@ pub struct Upstream {
     pub ca_file: Option<PathBuf>,
     /// What is shown to which upstream.
     pub auth: Vec<UpstreamAuth>,
+}
+
+impl Upstream {
+    /// Where the public checksum database is asked, if not by way of the proxies.
+    pub fn sumdb_url(&self) -> Option<&url::Url> {
+        self.sumdb.as_ref()?.url.as_ref()
+    }
+}
+
+/// A public checksum database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sumdb {
+    /// Its name: host[/path].
+    pub name: String,
+    /// What it signs with. `None`: nobody knows, and nothing that it says can be verified.
+    pub key: Option<VerifierKey>,
+    /// Where it is asked. `None`: by way of the proxies.
+    pub url: Option<url::Url>,
 }
 
 /// An entry of `upstream.auth`.

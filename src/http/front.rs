@@ -20,7 +20,7 @@ use super::response::{self, Note};
 use super::{BodyError, Head, ListenerKind, Reply, RequestBody, Service, Summary};
 use crate::access::Principal;
 use crate::admin::{BACKUP, OPERATOR, OperationError, Operations};
-use crate::gateway::{Caller, Gateway, How, Refusal};
+use crate::gateway::{Public, Caller, Gateway, How, Refusal};
 use crate::hosted::{Upload, UploadError};
 use crate::module::OwnerName;
 use crate::observe::audit::Actor;
@@ -133,9 +133,10 @@ type Outcome = Result<Reply<Note>, Refusal>;
 impl House {
     /// What these settings make of requests.
     pub fn new(operations: Operations, reached: Reached, draining: watch::Receiver<bool>) -> Self {
-        let Operations { config, stores, policy, access, cache, audit, .. } = &operations;
+        let Operations { config, stores, policy, access, cache, sumdb, audit, .. } = &operations;
         let https = reached.netrc_machine().map(str::to_owned);
-        let gateway = Gateway::new(config, stores.clone(), access.clone(), policy.clone(), cache.clone(), audit.clone(), https);
+        let public = Public { cache: cache.clone(), sumdb: sumdb.clone() };
+        let gateway = Gateway::new(config, stores.clone(), access.clone(), policy.clone(), public, audit.clone(), https);
         Self { gateway, operations: Arc::new(operations), reached: Arc::new(reached), draining }
     }
 

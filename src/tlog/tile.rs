@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use super::hash::Hash;
 use super::record::RecordText;
+use super::shape;
 
 /// Highest level of a hash tile.
 const LEVEL_MAX: u8 = 63;
@@ -79,6 +80,15 @@ impl Tile {
     #[must_use]
     pub fn full(self) -> Self {
         Self { width: Self::WIDTH, ..self }
+    }
+
+    /// The tile at this place in a tree of that size, as wide as it is there. None where the tree has none, or not one as wide as
+    /// this; and of data tiles.
+    pub fn in_tree(self, size: u64) -> Option<Self> {
+        match self.level {
+            TileLevel::Hashes(level) => shape::tile_in(size, level, self.n).filter(|there| there.width >= self.width),
+            TileLevel::Data => None,
+        }
     }
 
     /// The length of its content: of hash tiles only.

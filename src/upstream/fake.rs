@@ -125,7 +125,7 @@ impl Drop for Fake {
 pub(crate) fn config(goproxy: Vec<Hop>) -> config::Upstream {
     config::Upstream {
         goproxy,
-        sumdb: Some("sum.example.org".into()),
+        sumdb: Some(config::Sumdb { name: "sum.example.org".into(), key: None, url: None }),
         connect_timeout: Duration::from_millis(500),
         stall_timeout: Duration::from_millis(500),
         proxy: None,

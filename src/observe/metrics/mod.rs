@@ -15,6 +15,7 @@ mod fills;
 mod hosted;
 mod http;
 mod process;
+mod sumdb;
 mod upstream;
 
 use prometheus::core::Collector;
@@ -28,6 +29,7 @@ pub use cache::{CacheMetrics, CacheState};
 pub use fills::{FillMetrics, InFlight};
 pub use hosted::{HostedMetrics, HostedState};
 pub use http::{Answered, HttpMetrics, OwnerClass};
+pub use sumdb::{SumdbMetrics, SumdbOutcome};
 pub use upstream::{BreakerState, UpstreamMetrics, UpstreamOutcome, UpstreamRole};
 
 /// Durations of answers, seconds: from what memory gives to a large module from afar.
@@ -40,6 +42,8 @@ pub struct Metrics {
     pub http: HttpMetrics,
     /// What goes out.
     pub upstream: UpstreamMetrics,
+    /// What the public checksum database said.
+    pub sumdb: SumdbMetrics,
     /// What is kept of it.
     pub cache: CacheMetrics,
     /// Transfers into the cache, and who waits.
@@ -67,6 +71,7 @@ impl Metrics {
         Ok(Self {
             http: HttpMetrics::new(&mut families)?,
             upstream: UpstreamMetrics::new(&mut families)?,
+            sumdb: SumdbMetrics::new(&mut families)?,
             cache: CacheMetrics::new(&mut families)?,
             fills: FillMetrics::new(&mut families)?,
             access: AccessMetrics::new(&mut families)?,
