@@ -14,7 +14,7 @@ use super::oracle::{Question, ask, compare};
 
 const EVERY_SIZE: u64 = 1000;
 /// Around where a third level begins, and a large one.
-const LARGE: [u64; 5] = [65_535, 65_536, 65_537, 65_793, 200_000];
+const LARGE: [u64; 5] = [65_535, 65_536, 65_537, 65_793, 100_000];
 
 /// The one log that all questions are about; its Go twin is in tests/go/xmod/tlog.go.
 struct Log {
