@@ -134,7 +134,7 @@ impl Inner {
         let what = SumdbWhat::Lookup(path.clone(), version.clone());
         // A memo of the time when nobody verified is worth as much as what upstream says, and is older.
         let bytes = match self.get(what, Asker { principal, anew: true }).await? {
-            Got::Found(bytes, _) => bytes,
+            Got::Found(bytes) => bytes,
             Got::Absent(text) => return Err(VouchError::Unknown(text)),
         };
         let vouched = self.verify(path, version, &bytes).await?;
@@ -251,7 +251,7 @@ impl Inner {
     pub(super) async fn get(&self, what: SumdbWhat, asker: Asker<'_>) -> Result<Got, VouchError> {
         let asset = Asset::Sumdb(self.database.name().to_owned(), what);
         match self.cache.get(asset, asker).await {
-            Ok(Resolved::Found(Cached { body: Body::Bytes(bytes), status, .. })) => Ok(Got::Found(bytes, status)),
+            Ok(Resolved::Found(Cached { body: Body::Bytes(bytes), .. })) => Ok(Got::Found(bytes)),
             Ok(Resolved::Found(_)) => Err(bad("longer than any such answer may be")),
             Ok(Resolved::Absent(absence)) => Ok(Got::Absent(absence.text)),
             // It was reached, and said something else.
@@ -269,7 +269,7 @@ impl Inner {
 
 /// What the database, or the cache, has.
 pub(super) enum Got {
-    Found(Bytes, CacheStatus),
+    Found(Bytes),
     Absent(String),
 }
 

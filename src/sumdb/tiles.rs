@@ -125,7 +125,7 @@ impl Inner {
             names.push(tile.full());
         }
         for name in names {
-            if let Got::Found(hashes, _) = self.get(SumdbWhat::Tile(name), ASKER).await? {
+            if let Got::Found(hashes) = self.get(SumdbWhat::Tile(name), ASKER).await? {
                 return Ok((name, hashes));
             }
         }
