@@ -16,6 +16,7 @@ mod hosted;
 mod http;
 mod process;
 mod upstream;
+mod verify;
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -29,6 +30,7 @@ pub use fills::{FillMetrics, InFlight};
 pub use hosted::{HostedMetrics, HostedState};
 pub use http::{Answered, HttpMetrics, OwnerClass};
 pub use upstream::{BreakerState, UpstreamMetrics, UpstreamOutcome, UpstreamRole};
+pub use verify::{Verification, VerifyMetrics};
 
 /// Durations of answers, seconds: from what memory gives to a large module from afar.
 const SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
@@ -42,6 +44,8 @@ pub struct Metrics {
     pub upstream: UpstreamMetrics,
     /// What is kept of it.
     pub cache: CacheMetrics,
+    /// Whether what comes in is what it is to be.
+    pub verify: VerifyMetrics,
     /// Transfers into the cache, and who waits.
     pub fills: FillMetrics,
     /// Log-ins.
@@ -68,6 +72,7 @@ impl Metrics {
             http: HttpMetrics::new(&mut families)?,
             upstream: UpstreamMetrics::new(&mut families)?,
             cache: CacheMetrics::new(&mut families)?,
+            verify: VerifyMetrics::new(&mut families)?,
             fills: FillMetrics::new(&mut families)?,
             access: AccessMetrics::new(&mut families)?,
             hosted: HostedMetrics::new(&mut families)?,
