@@ -15,7 +15,7 @@ pub enum RecordError {
     /// Longer than 64 KiB.
     #[error("a record of more than {TEXT_MAX} bytes")]
     TooLong,
-    /// Not lines of UTF-8, each with its end, none empty, no control characters.
+    /// Not lines of UTF-8, each with its end, no empty one behind another, no control characters.
     #[error("malformed record data")]
     Text,
     /// Not the two lines of one version.

@@ -157,10 +157,9 @@ fn number(text: &str) -> Option<u16> {
     text.parse().ok().filter(|n: &u16| n.to_string() == text)
 }
 
-/// The records of a data tile's content, each with its hash's text: one after the other, an empty line behind each.
-///
-/// `content` may be of a wider tile: the first `width` are read and nothing behind them is looked at. None where it holds fewer, or
-/// something that is no record; and, of a tile read at its own width, nothing says here that there is more: compare hashes.
+/// The first `width` records of a data tile's content, which has an empty line behind each. What follows them is not looked at, so a wider
+/// tile answers for a narrower one. None where there are fewer, or something that is no record. Nothing of it is proven: compare the
+/// records' hashes with those of the hash tile at the same place.
 pub fn split_data(content: &[u8], width: u16) -> Option<Vec<RecordText>> {
     let mut rest = content;
     let mut records = Vec::new();
