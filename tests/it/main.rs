@@ -10,6 +10,7 @@ mod cache_bound;
 mod docs;
 mod drain;
 mod first_run;
+mod fixture_sumdb;
 mod freshness;
 mod fronts;
 mod go_command;
