@@ -108,12 +108,13 @@ impl Inner {
 
     /// Of a file that disagrees with its record either may be the damaged one: the next who needs the record asks for it anew.
     pub(super) async fn doubt(&self, database: &str, path: &ModulePath, version: &Version) {
-        let dropped = self.stock.write(&lookup(database, path, version), |shelf, asset| {
+        let asset = lookup(database, path, version);
+        let dropped = self.stock.write(&asset, |shelf, asset| {
             shelf.forget(asset.place().file.as_deref());
             Ok(())
         });
         if let Err(why) = dropped.await {
-            tracing::warn!(%path, %version, %why, "a look-up cannot be dropped");
+            tracing::warn!(%asset, %why, "a look-up that may be damaged cannot be dropped");
         }
     }
 
