@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::access::{Access, AuthError, BaseAccess, Principal};
-use crate::cache::{Absence, Asker, Body, Cache, CacheError, CacheStatus, Cached, Resolved};
+use crate::cache::{Absence, Asker, Body, Cache, CacheError, CacheStatus, Cached, Mismatch, Resolved, Unvouched, VouchError};
 use crate::config::{Config, Miss};
 use crate::egress::{Denied, Policy, Verdict, miss_text};
 use crate::hosted::{Hosted, PublishRefusal, Publisher, Read, Upload, UploadError, View};
@@ -120,6 +120,12 @@ pub enum Refusal {
     /// Upstream was too slow.
     #[error("{0}")]
     UpstreamSlow(String),
+    /// Nobody vouches for it.
+    #[error(transparent)]
+    Unvouched(Arc<Unvouched>),
+    /// It is not what the checksum database says.
+    #[error(transparent)]
+    Mismatch(Arc<Mismatch>),
     /// It waited for its turn to ask upstream, in vain.
     #[error("{0}; try again")]
     Busy(String),
@@ -153,6 +159,15 @@ impl Refusal {
             Self::Stalled(_) => "stalled",
             Self::Upstream(_) => "upstream",
             Self::UpstreamSlow(_) => "upstream-slow",
+            Self::Unvouched(unvouched) => match unvouched.error {
+                VouchError::Unknown(_) => "sumdb-unknown",
+                VouchError::Away(_) => "sumdb-away",
+                VouchError::Bad(_) => "sumdb-bad",
+                VouchError::Forked(_) => "sumdb-forked",
+                VouchError::Denied(_) => "private",
+                VouchError::Storage(_) => "storage",
+            },
+            Self::Mismatch(_) => "mismatch",
             Self::Busy(_) => "busy",
             Self::Storage(_) => "storage",
         }
@@ -188,6 +203,8 @@ impl Refusal {
             | Self::Stalled(_)
             | Self::Upstream(_)
             | Self::UpstreamSlow(_)
+            | Self::Unvouched(_)
+            | Self::Mismatch(_)
             | Self::Busy(_) => None,
         }
     }
@@ -390,6 +407,8 @@ impl Gateway {
             },
             CacheError::Timeout(error) => Refusal::UpstreamSlow(chain(&*error)),
             CacheError::Upstream(error) => Refusal::Upstream(chain(&*error)),
+            CacheError::Unvouched(unvouched) => Refusal::Unvouched(unvouched),
+            CacheError::Mismatch(mismatch) => Refusal::Mismatch(mismatch),
             CacheError::Busy(_) => Refusal::Busy(error.to_string()),
             CacheError::Off => Refusal::Absent("upstream is off here, and this is not in the cache".to_owned()),
             CacheError::Storage(cause) => Refusal::Storage(cause),

@@ -84,7 +84,7 @@ impl Foundation {
         tell_healing(&healed, &audit);
         let policy = Arc::new(Policy::new(&config, stores.records.clone()));
         let gate = Arc::new(Gate::new(policy.clone(), audit.clone()));
-        let stock = Stock::open(&data, &config.cache, gate.clone(), stores.records.clone(), metrics.fills.clone(), audit.clone())?;
+        let stock = Stock::open(&data, &config.cache, gate.clone(), stores.records.clone(), &metrics, audit.clone())?;
         let log_ins = LogIns::new()?;
         let foundation = Self {
             stores,

@@ -11,7 +11,8 @@ use super::place::Asset;
 use super::shelf::{Content, Kept};
 use super::{Cache, CacheError};
 
-fn lookup(database: &str, path: &ModulePath, version: &Version) -> Asset {
+/// What is asked of a database about a version.
+pub(super) fn lookup(database: &str, path: &ModulePath, version: &Version) -> Asset {
     Asset::Sumdb(database.to_owned(), SumdbWhat::Lookup(path.clone(), version.clone()))
 }
 
@@ -37,7 +38,7 @@ impl Cache {
         let asset = lookup(database, path, version);
         let kept = self.inner.stock.write(&asset, move |shelf, asset| {
             let place = asset.place();
-            shelf.keep_file(place.file.as_deref(), &bytes)?;
+            shelf.keep_file(place.file.as_deref(), &bytes)?.vouch();
             shelf.forget(place.memo.as_deref());
             Ok(())
         });

@@ -12,6 +12,7 @@
 
 mod answer;
 pub mod body;
+mod check;
 mod fill;
 mod freshness;
 pub mod index;
@@ -29,9 +30,11 @@ mod shelf;
 mod sweep;
 mod take;
 mod trust;
+mod verdicts;
 mod verify;
 mod versions;
 mod vouch;
+mod witness;
 #[cfg(test)]
 mod tests;
 
@@ -45,14 +48,14 @@ pub use memory::MemoryUsage;
 pub use renew::Renewed;
 pub use sweep::{Garbage, GcReport, Purged, Swept};
 pub use verify::{Finding, Verified};
-pub use vouch::{Vouch, VouchError, Vouched};
+pub use vouch::{Mismatch, Part, Unvouched, Vouch, VouchError, Vouched};
 
 use crate::config::{self, Sourced};
 use crate::egress::Gate;
 use crate::module::version::escape_query;
 use crate::module::{ModulePath, Pattern, Version};
 use crate::observe::audit::Audit;
-use crate::observe::metrics::{FillMetrics, UpstreamRole};
+use crate::observe::metrics::{Metrics, UpstreamRole};
 use crate::observe::spawn_blocking;
 use crate::protocol::ModuleAsk;
 use crate::stop::Stop;
@@ -68,6 +71,7 @@ use queue::Queue;
 pub(crate) use shelf::DAMAGED;
 use shelf::{Answer, Content, Kept, NotKept, Shelf};
 use trust::Trust;
+use verdicts::Verdicts;
 
 /// Below its `tmp/`: what is being filled.
 const TMP_DIR: &str = "cache";
@@ -97,7 +101,11 @@ pub struct Stock {
     gate: Arc<Gate>,
     records: Arc<dyn Records>,
     flights: Arc<Flights>,
+    /// Transfers of modules.
     queue: Arc<Queue>,
+    /// Transfers from checksum databases: a file that has its turn waits for its record, which must not wait for files.
+    sumdb_queue: Arc<Queue>,
+    verdicts: Verdicts,
     clock: Clock,
 }
 
@@ -114,7 +122,7 @@ impl Stock {
         config: &config::Cache,
         gate: Arc<Gate>,
         records: Arc<dyn Records>,
-        metrics: FillMetrics,
+        metrics: &Metrics,
         audit: Audit,
     ) -> Result<Self, OpenError> {
         Self::open_at(data, config, gate, records, metrics, audit, Arc::new(SystemTime::now))
@@ -125,11 +133,11 @@ impl Stock {
         config: &config::Cache,
         gate: Arc<Gate>,
         records: Arc<dyn Records>,
-        metrics: FillMetrics,
+        metrics: &Metrics,
         audit: Audit,
         clock: Clock,
     ) -> Result<Self, OpenError> {
-        let shelf = Shelf::open(&data.cache(), &data.index(), &data.tmp().join(TMP_DIR), data.disk().clone(), bounds(config), audit)
+        let shelf = Shelf::open(&data.cache(), &data.index(), &data.tmp().join(TMP_DIR), data.disk().clone(), bounds(config), audit.clone())
             .map_err(|source| OpenError { dir: data.root().display().to_string(), source })?;
         Ok(Self {
             shelf: Arc::new(shelf),
@@ -138,7 +146,9 @@ impl Stock {
             gate,
             records,
             flights: Arc::default(),
-            queue: Arc::new(Queue::new(queue::TRANSFERS_MAX, metrics)),
+            queue: Arc::new(Queue::new(queue::TRANSFERS_MAX, metrics.fills.clone())),
+            sumdb_queue: Arc::new(Queue::new(queue::TRANSFERS_MAX, metrics.fills.clone())),
+            verdicts: Verdicts::new(audit, metrics.verify.clone()),
             clock,
         })
     }
@@ -159,12 +169,12 @@ impl Stock {
         let (shelf, memory, asset) = (self.shelf.clone(), self.memory.clone(), asset.clone());
         let looked = spawn_blocking(move || {
             let before = memory.before(&asset);
-            let looked = shelf.look_up(&asset).map_err(|e| CacheError::Storage(format!("cannot read what is cached of {asset}: {e}")))?;
-            let Some(answer) = looked.map(Arc::new) else { return Ok(None) };
+            let looked = shelf.look_up(&asset).map_err(|e| unreadable(&asset, &e))?;
+            let Some(answer) = looked.map(|(answer, _)| Arc::new(answer)) else { return Ok(None) };
             memory.put(&asset, &answer, before);
             Ok(Some(answer))
         });
-        looked.await.unwrap_or_else(|e| Err(CacheError::Storage(format!("looking into the cache broke off: {e}"))))
+        looked.await.unwrap_or_else(|e| Err(broke_off(&e)))
     }
 
     async fn on_disk<T: Send + 'static>(&self, run: impl FnOnce(&Shelf) -> Result<T, NotKept> + Send + 'static) -> Result<T, NotKept> {
@@ -200,6 +210,14 @@ impl Stock {
         };
         self.on_disk(run).await
     }
+}
+
+fn unreadable(asset: &Asset, error: &std::io::Error) -> CacheError {
+    CacheError::Storage(format!("cannot read what is cached of {asset}: {error}"))
+}
+
+fn broke_off(error: &tokio::task::JoinError) -> CacheError {
+    CacheError::Storage(format!("looking into the cache broke off: {error}"))
 }
 
 fn bounds(config: &config::Cache) -> Bounds {
@@ -284,7 +302,7 @@ impl Cache {
     /// Answers for any asset.
     pub(crate) async fn get(&self, asset: Asset, asker: Asker<'_>) -> Result<Resolved, CacheError> {
         let inner = &self.inner;
-        let kept = inner.stock.look_up(&asset).await?;
+        let kept = inner.kept(&asset, asker.principal).await?;
         if let Some(answer) = &kept
             && (!asker.anew || answer.at.is_none())
         {
@@ -300,6 +318,11 @@ impl Cache {
         }
         match inner.from_upstream(&asset, asker).await {
             Err(e) if e.is_outage() => inner.offline(&asset, kept.as_deref()).await?.ok_or(e),
+            // Upstream has it, so that an absence would be a lie.
+            Err(e) if e.is_unverifiable() => match kept {
+                Some(answer) if matches!(answer.kept, Kept::Found { .. }) => Ok(resolved(&asset, answer.kept.clone(), CacheStatus::Stale)),
+                _ => Err(e),
+            },
             answered => answered,
         }
     }
@@ -366,8 +389,8 @@ impl Inner {
 
     async fn from_upstream(self: &Arc<Self>, asset: &Asset, asker: Asker<'_>) -> Result<Resolved, CacheError> {
         let mut landed = self.filled(asset, asker.principal, asker.anew).await?;
-        if let Filled::Passing(slot) = &landed {
-            let body = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Filled::Passing { body, .. } = &landed {
+            let body = body.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(body) = body {
                 return Ok(passing(asset, body));
             }
@@ -375,9 +398,9 @@ impl Inner {
         }
         match landed {
             Filled::Fresh(answer) => Ok(resolved(asset, answer.kept.clone(), CacheStatus::Hit)),
-            Filled::Came { kept, stored: true } => Ok(resolved(asset, kept, CacheStatus::Miss)),
-            Filled::Came { kept, stored: false } => Ok(resolved(asset, kept, CacheStatus::Bypass)),
-            Filled::Passing(slot) => match slot.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Filled::Came { kept, stored: true, .. } => Ok(resolved(asset, kept, CacheStatus::Miss)),
+            Filled::Came { kept, stored: false, .. } => Ok(resolved(asset, kept, CacheStatus::Bypass)),
+            Filled::Passing { body, .. } => match body.lock().unwrap_or_else(PoisonError::into_inner).take() {
                 Some(body) => Ok(passing(asset, body)),
                 None => Err(CacheError::Storage("a body was taken twice".to_owned())),
             },

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use super::Vouch;
+use super::place::Asset;
+use super::{Part, Vouch};
 use crate::config::Sourced;
-use crate::module::Pattern;
+use crate::module::{ModulePath, Pattern, Version};
+use crate::protocol::ModuleAsk;
 
 /// Who vouches for public modules, and for which nobody need.
 #[derive(Clone)]
@@ -15,4 +17,36 @@ pub(super) enum Trust {
     Database,
     /// The voucher, for all but what the patterns match: `upstream.verify = "require"` and `upstream.unverified`.
     Required { voucher: Arc<dyn Vouch>, unverified: Arc<[Sourced<Pattern>]> },
+}
+
+/// What somebody is to vouch for, of an asset.
+#[derive(Clone, Copy)]
+pub(super) enum Subject<'a> {
+    /// That a file is what it is to be.
+    File(&'a ModulePath, &'a Version, Part),
+    /// That the version exists which a branch or a hash resolves to.
+    Resolved(&'a ModulePath),
+}
+
+impl Trust {
+    /// Who is to vouch for this asset, and for what of it. None: it is believed as it is.
+    pub(super) fn due<'a>(&self, asset: &'a Asset) -> Option<(&Arc<dyn Vouch>, Subject<'a>)> {
+        let Self::Required { voucher, unverified } = self else { return None };
+        let (path, subject) = match asset {
+            Asset::Module(path, ModuleAsk::Zip(version)) => (path, Subject::File(path, version, Part::Zip)),
+            Asset::Module(path, ModuleAsk::Mod(version)) => (path, Subject::File(path, version, Part::Mod)),
+            Asset::Module(path, ModuleAsk::Query(_)) => (path, Subject::Resolved(path)),
+            Asset::Module(..) | Asset::Sumdb(..) => return None,
+        };
+        let believed = unverified.iter().any(|pattern| pattern.value.matches(path.as_str()));
+        (!believed).then_some((voucher, subject))
+    }
+
+    /// The database whose records count.
+    pub(super) fn database(&self) -> Option<&str> {
+        match self {
+            Self::Required { voucher, .. } => Some(voucher.database()),
+            Self::Unchecked | Self::Database => None,
+        }
+    }
 }

@@ -1,6 +1,7 @@
-//! What the cache asks of whoever knows what public modules hold. It says nothing of how that is known: the client of a checksum
-//! database, further down the layers, is who answers.
+//! What the cache asks of whoever knows what public modules hold, and what it says when nobody vouches for them. How that is known is
+//! no matter of its own: the client of a checksum database, further down the layers, is who answers.
 
+use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -16,6 +17,33 @@ pub struct Vouched {
     pub zip: H1,
     /// The hash of its go.mod.
     pub go_mod: H1,
+}
+
+/// A file of a version that a record speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The zip.
+    Zip,
+    /// The go.mod.
+    Mod,
+}
+
+impl Part {
+    /// How its file's name ends.
+    pub fn ext(self) -> &'static str {
+        match self {
+            Self::Zip => ".zip",
+            Self::Mod => ".mod",
+        }
+    }
+
+    /// What it is to hash to.
+    pub fn of(self, vouched: &Vouched) -> H1 {
+        match self {
+            Self::Zip => vouched.zip,
+            Self::Mod => vouched.go_mod,
+        }
+    }
 }
 
 /// Who vouches for what public modules hold: a checksum database. Cheap to ask for what was asked before.
@@ -64,6 +92,67 @@ impl From<CacheError> for VouchError {
             CacheError::Denied(denied) => Self::Denied(denied),
             CacheError::Storage(why) => Self::Storage(why),
             CacheError::Timeout(_) | CacheError::Upstream(_) | CacheError::Off | CacheError::Busy(_) => Self::Away(Arc::new(error)),
+            CacheError::Unvouched(unvouched) => unvouched.error.clone(),
+            CacheError::Mismatch(mismatch) => Self::Bad(mismatch.to_string()),
         }
     }
+}
+
+/// Nobody vouches for a version: what the client is told.
+#[derive(Clone, Debug)]
+pub struct Unvouched {
+    /// The module.
+    pub path: ModulePath,
+    /// The version.
+    pub version: Version,
+    /// The database that was asked.
+    pub database: String,
+    /// Why.
+    pub error: VouchError,
+}
+
+impl std::error::Error for Unvouched {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+impl fmt::Display for Unvouched {
+    /// What to do comes first: the go command cuts what is long.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, version, database, error } = self;
+        write!(f, "{path}@{version} is not verified: ")?;
+        match error {
+            VouchError::Unknown(words) => {
+                let words = words.lines().next().unwrap_or_default();
+                write!(f, "upstream has it, but {database} does not know it; if no checksum database can, upstream.unverified names it here: {words}")
+            }
+            VouchError::Away(why) => write!(f, "the checksum database {database} cannot be reached, and nothing new enters without it: {why}"),
+            VouchError::Bad(why) => write!(f, "what the checksum database {database} answers does not hold: {why}"),
+            VouchError::Forked(why) => {
+                write!(f, "{database} shows two trees, and nothing new enters until an operator decides (modgate sumdb trust): {why}")
+            }
+            VouchError::Denied(_) | VouchError::Storage(_) => error.fmt(f),
+        }
+    }
+}
+
+/// What came, or was kept, is not what the database says. Nothing of it is given out or kept.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{path}@{version}{}: checksum mismatch: {found} by {from}, {expected} by {database}; it is not given out and not kept", part.ext())]
+pub struct Mismatch {
+    /// The module.
+    pub path: ModulePath,
+    /// The version.
+    pub version: Version,
+    /// Which file of it.
+    pub part: Part,
+    /// What the database says.
+    pub expected: H1,
+    /// What it is.
+    pub found: H1,
+    /// The database.
+    pub database: String,
+    /// Where it came from: an upstream's host, or `the cache`.
+    pub from: String,
 }

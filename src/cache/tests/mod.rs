@@ -201,7 +201,7 @@ fn open(
     let upstream = Arc::new(fake::upstream(config, gate.clone()));
     let now = now.clone();
     let clock: Clock = Arc::new(move || *now.lock().unwrap());
-    let stock = Stock::open_at(data, settings, gate, records.clone(), Metrics::new().unwrap().fills, audit.clone(), clock).unwrap();
+    let stock = Stock::open_at(data, settings, gate, records.clone(), &Metrics::new().unwrap(), audit.clone(), clock).unwrap();
     Cache::new(stock, settings, PATIENCE, upstream)
 }
 

@@ -129,6 +129,23 @@ pub enum Event {
         /// That head.
         head: TreeHead,
     },
+    /// A file of a public module is not what the checksum database says. Nothing of it was kept; what had been kept was set aside.
+    Mismatch {
+        /// The module.
+        path: ModulePath,
+        /// The version.
+        version: Version,
+        /// Which file: `.zip` or `.mod`.
+        file: &'static str,
+        /// What the database says.
+        expected: H1,
+        /// What it is.
+        found: H1,
+        /// The database.
+        database: String,
+        /// Where it came from: an upstream's host, or `the cache`.
+        from: String,
+    },
     /// The settings were read again.
     Reload {
         /// They are in force; if not, the old ones still are.
@@ -235,6 +252,7 @@ impl Event {
             Self::Integrity { .. } => "integrity",
             Self::SumdbFork { .. } => "sumdb-fork",
             Self::SumdbTrusted { .. } => "sumdb-trusted",
+            Self::Mismatch { .. } => "mismatch",
             Self::Reload { .. } => "reload",
             Self::Verify { .. } => "verify",
             Self::Gc { .. } => "gc",

@@ -51,7 +51,7 @@ fn proxy(data: &Arc<DataDir>, config: &config::Upstream, records: &Arc<Double>) 
     let upstream = Arc::new(fake::upstream(config, gate.clone()));
     let (minute, memory) = (Duration::from_secs(60), 1 << 20);
     let settings = config::Cache { max_size: 1 << 20, min_free: 0, memory, fresh: minute, stale: minute, not_found: minute };
-    let stock = Stock::open(data, &settings, gate, records.clone(), Metrics::new().unwrap().fills, Audit::default()).unwrap();
+    let stock = Stock::open(data, &settings, gate, records.clone(), &Metrics::new().unwrap(), Audit::default()).unwrap();
     Proxy::new(Cache::new(stock, &settings, minute, upstream), config.sumdb.clone())
 }
 
