@@ -352,7 +352,7 @@ impl Gateway {
             }
             Err(ProxyError::Off | ProxyError::Unknown) => Err(Refusal::Absent(format!("no checksum database {} is served here", ask.name))),
             Err(ProxyError::Cache(error)) => Err(self.refuse(error)),
-            Err(ProxyError::Unverified(error)) => Err(Refusal::Upstream(error.to_string())),
+            Err(ProxyError::Tile(error)) => Err(Refusal::Upstream(error.to_string())),
         }
     }
 

@@ -113,10 +113,14 @@ impl Foundation {
         let access = Arc::new(Access::new(&config, stores.records.clone(), log_ins.clone()));
         let upstream = Arc::new(Upstream::new(&config.upstream, gate.clone(), breakers.clone(), metrics.upstream.clone())?);
         let cache = Cache::new(stock.clone(), &config.cache, config.limits.queue, upstream.clone());
-        // Of one stock: the client's own asks need no voucher.
+        // Two caches over one stock: the client's own asks need no voucher, so neither holds on to the other.
         let sumdb = match config.upstream.sumdb.as_ref().and_then(|sumdb| sumdb.key.as_ref()) {
             Some(key) => Some(Client::new(databases.of(key)?, cache.for_database(), audit.clone(), metrics.sumdb.clone())),
             None => None,
+        };
+        let cache = match &sumdb {
+            Some(client) => cache.vouched(Arc::new(client.clone()), &[]),
+            None => cache,
         };
         let (stores, audit, metrics, stop, begun) = (stores.clone(), audit.clone(), metrics.clone(), stop.clone(), begun.clone());
         Ok(Operations { config: Arc::new(config), stores, policy, access, upstream, cache, sumdb, audit, metrics, stop, begun })

@@ -31,7 +31,7 @@ pub(super) const FROM_CACHE: &str = "the cache";
 
 impl VouchError {
     /// What it comes to for whoever wants this version.
-    pub(super) fn of(self, path: &ModulePath, version: &Version, database: &str) -> CacheError {
+    pub(crate) fn of(self, path: &ModulePath, version: &Version, database: &str) -> CacheError {
         match self {
             Self::Denied(denied) => CacheError::Denied(denied),
             Self::Storage(why) => CacheError::Storage(why),

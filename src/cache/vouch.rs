@@ -60,6 +60,13 @@ pub trait Vouch: Send + Sync {
     ///
     /// [`VouchError`]. None of these says that the module is absent.
     async fn vouch(&self, path: &ModulePath, version: &Version, principal: &str) -> Result<Vouched, VouchError>;
+
+    /// Whether anything that is not kept yet may enter, also where its record is known.
+    ///
+    /// # Errors
+    ///
+    /// [`VouchError::Forked`].
+    fn admits(&self) -> Result<(), VouchError>;
 }
 
 /// Why nobody vouches for a version.

@@ -40,7 +40,10 @@ impl Inner {
         let asking = {
             let (voucher, path, version, principal) = (voucher.clone(), path.clone(), version.clone(), principal.to_owned());
             async move {
-                let said = voucher.vouch(&path, &version, &principal).await;
+                let said = match voucher.admits() {
+                    Ok(()) => voucher.vouch(&path, &version, &principal).await,
+                    Err(error) => Err(error),
+                };
                 // Nobody listens any more where the transfer came to nothing.
                 say.send_replace(Some(said.map_err(|error| error.of(&path, &version, voucher.database()))));
             }

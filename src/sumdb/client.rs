@@ -98,6 +98,10 @@ impl Vouch for Client {
     async fn vouch(&self, path: &ModulePath, version: &Version, principal: &str) -> Result<Vouched, VouchError> {
         self.look_up(path, version, principal).await.map(|looked_up| looked_up.vouched)
     }
+
+    fn admits(&self) -> Result<(), VouchError> {
+        self.inner.view().map(drop)
+    }
 }
 
 impl Inner {

@@ -306,6 +306,3 @@ fn read(path: &Path, key: &VerifierKey) -> Result<Option<SignedHead>, HeadsError
     io::Read::read_to_end(&mut io::Read::take(file, NOTE_BYTES_MAX), &mut note).map_err(failed)?;
     SignedHead::open(note, key).map(Some).map_err(|source| HeadsError::Damaged { path: path.to_owned(), source })
 }
-
-#[cfg(test)]
-mod tests;

@@ -2,6 +2,8 @@
 
 pub mod client;
 mod database;
+#[cfg(test)]
+mod double;
 mod flights;
 mod heads;
 pub mod proxy;

@@ -32,21 +32,9 @@ pub enum ProxyError {
     /// The path is private, or upstream failed.
     #[error(transparent)]
     Cache(#[from] CacheError),
-    /// What the database says does not hold, or cannot be verified.
+    /// A tile that is not of the database's tree, or nobody can tell.
     #[error(transparent)]
-    Unverified(VouchError),
-}
-
-impl From<VouchError> for ProxyError {
-    fn from(error: VouchError) -> Self {
-        match error {
-            VouchError::Denied(denied) => Self::Cache(CacheError::Denied(denied)),
-            VouchError::Storage(why) => Self::Cache(CacheError::Storage(why)),
-            // That nobody can be asked is no absence of a record.
-            VouchError::Away(error) if !matches!(*error, CacheError::Off) => Self::Cache((*error).clone()),
-            VouchError::Away(_) | VouchError::Unknown(_) | VouchError::Bad(_) | VouchError::Forked(_) => Self::Unverified(error),
-        }
-    }
+    Tile(VouchError),
 }
 
 impl Proxy {
@@ -90,11 +78,11 @@ impl Proxy {
                 Err(VouchError::Away(_) | VouchError::Forked(_)) if *status == CacheStatus::Hit => return Ok(resolved),
                 Err(error) => {
                     self.cache.drop_tile(name, &tile).await;
-                    return Err(error.into());
+                    return Err(ProxyError::Tile(error));
                 }
             }
         }
-        Err(client.record_bad_tile(tile).into())
+        Err(ProxyError::Tile(client.record_bad_tile(tile)))
     }
 }
 
@@ -103,7 +91,7 @@ async fn look_up(client: &Client, path: &ModulePath, version: &Version, principa
     match client.look_up(path, version, principal).await {
         Ok(found) => Ok(Resolved::Found(Cached::whole(found.bytes, what.media_type(), found.status))),
         Err(VouchError::Unknown(text)) => Ok(Resolved::Absent(Absence { code: 404, text, status: CacheStatus::Miss })),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(ProxyError::Cache(error.of(path, version, client.database().name()))),
     }
 }
 
