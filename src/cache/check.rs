@@ -32,7 +32,9 @@ impl Inner {
     pub(super) async fn kept(&self, asset: &Asset, principal: &str) -> Result<Option<Arc<Answer>>, CacheError> {
         let Some(answer) = self.stock.look_up(asset).await? else { return Ok(None) };
         match self.trust.due(asset) {
-            Some((voucher, subject)) if !self.is_vouched(&**voucher, subject, &answer) => self.checked(asset, &**voucher, subject, principal).await,
+            Some((voucher, subject)) if !self.is_vouched(&**voucher, subject, &answer) => {
+                self.checked(asset, &**voucher, subject, principal).await
+            }
             _ => Ok(Some(answer)),
         }
     }
@@ -49,7 +51,13 @@ impl Inner {
     }
 
     /// Asks for the record, and holds what is kept against it.
-    async fn checked(&self, asset: &Asset, voucher: &dyn Vouch, subject: Subject<'_>, principal: &str) -> Result<Option<Arc<Answer>>, CacheError> {
+    async fn checked(
+        &self,
+        asset: &Asset,
+        voucher: &dyn Vouch,
+        subject: Subject<'_>,
+        principal: &str,
+    ) -> Result<Option<Arc<Answer>>, CacheError> {
         let before = self.stock.memory.before(asset);
         let Some((mut answer, lease)) = self.stock.look_up_on_disk(asset).await? else { return Ok(None) };
         let Kept::Found { content, .. } = &answer.kept else { return Ok(Some(Arc::new(answer))) };
@@ -99,7 +107,13 @@ impl Inner {
     }
 
     /// Whether the version that an `.info` names is there.
-    pub(super) async fn vouch_for_info(&self, path: &ModulePath, info: &[u8], voucher: &dyn Vouch, principal: &str) -> Result<(), CacheError> {
+    pub(super) async fn vouch_for_info(
+        &self,
+        path: &ModulePath,
+        info: &[u8],
+        voucher: &dyn Vouch,
+        principal: &str,
+    ) -> Result<(), CacheError> {
         let version = judge::version_of(info).map_err(CacheError::Storage)?;
         self.vouch(path, &version, voucher, principal).await?;
         self.stock.verdicts.vouched();

@@ -183,7 +183,11 @@ mod tests {
         put(&memory, &asset(0), &Arc::new(Answer { key: "k".to_owned(), kept, at: None, h1: None, vouched: false }));
         assert!(memory.get(&asset(0)).is_some());
         let file = Content::File { file: Arc::new(tempfile::tempfile().unwrap()).into(), from: 0, len: 1 << 20 };
-        put(&memory, &asset(1), &Arc::new(Answer { key: "k".to_owned(), kept: Kept::Found { content: file, etag: None }, at: None, h1: None, vouched: false }));
+        put(
+            &memory,
+            &asset(1),
+            &Arc::new(Answer { key: "k".to_owned(), kept: Kept::Found { content: file, etag: None }, at: None, h1: None, vouched: false }),
+        );
         assert!(memory.get(&asset(1)).is_none());
     }
 

@@ -137,8 +137,9 @@ impl Stock {
         audit: Audit,
         clock: Clock,
     ) -> Result<Self, OpenError> {
-        let shelf = Shelf::open(&data.cache(), &data.index(), &data.tmp().join(TMP_DIR), data.disk().clone(), bounds(config), audit.clone())
-            .map_err(|source| OpenError { dir: data.root().display().to_string(), source })?;
+        let shelf =
+            Shelf::open(&data.cache(), &data.index(), &data.tmp().join(TMP_DIR), data.disk().clone(), bounds(config), audit.clone())
+                .map_err(|source| OpenError { dir: data.root().display().to_string(), source })?;
         Ok(Self {
             shelf: Arc::new(shelf),
             data: data.clone(),

@@ -132,9 +132,14 @@ impl fmt::Display for Unvouched {
         match error {
             VouchError::Unknown(words) => {
                 let words = words.lines().next().unwrap_or_default();
-                write!(f, "upstream has it, but {database} does not know it; if no checksum database can, upstream.unverified names it here: {words}")
+                write!(
+                    f,
+                    "upstream has it, but {database} does not know it; if no checksum database can, upstream.unverified names it here: {words}"
+                )
             }
-            VouchError::Away(why) => write!(f, "the checksum database {database} cannot be reached, and nothing new enters without it: {why}"),
+            VouchError::Away(why) => {
+                write!(f, "the checksum database {database} cannot be reached, and nothing new enters without it: {why}")
+            }
             VouchError::Bad(why) => write!(f, "what the checksum database {database} answers does not hold: {why}"),
             VouchError::Forked(why) => {
                 write!(f, "{database} shows two trees, and nothing new enters until an operator decides (modgate sumdb trust): {why}")

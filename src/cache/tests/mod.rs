@@ -9,6 +9,7 @@ mod lookups;
 mod memory;
 mod offline;
 mod queue;
+mod vouching;
 
 use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;

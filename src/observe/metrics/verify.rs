@@ -51,14 +51,16 @@ pub struct VerifyMetrics {
 impl VerifyMetrics {
     pub(super) fn new(families: &mut Families) -> Result<Self> {
         let this = Self {
-            required: families.gauge("modgate_verify_required", "1 where nothing unverified enters (upstream.verify), 0 where it is off.")?,
+            required: families
+                .gauge("modgate_verify_required", "1 where nothing unverified enters (upstream.verify), 0 where it is off.")?,
             verifications: families.counters(
                 "modgate_verifications_total",
                 "Files, and what branches resolve to, that were held against the checksum database, by what that came to.",
                 &["outcome"],
             )?,
             rechecked: families.counter("modgate_cache_rechecked_total", "Cached files that were read again in the background.")?,
-            rotten: families.counter("modgate_cache_rotten_total", "Of these, files that were not as they were written, and were set aside.")?,
+            rotten: families
+                .counter("modgate_cache_rotten_total", "Of these, files that were not as they were written, and were set aside.")?,
         };
         for outcome in Verification::ALL {
             this.verifications.with_label_values(&[outcome.word()]);
