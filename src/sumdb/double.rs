@@ -48,7 +48,7 @@ impl Log {
             path: format!("example.com/{what}{id}").parse().unwrap(),
             version: "v1.0.0".parse().unwrap(),
             zip: H1([u8::try_from(id % 256).unwrap(); 32]),
-            go_mod: H1([u8::try_from(id / 256).unwrap(); 32]),
+            go_mod: H1([u8::try_from(id / 256 % 256).unwrap(); 32]),
         };
         self.append((from..from + more).map(record).collect());
     }

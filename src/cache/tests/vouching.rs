@@ -50,6 +50,13 @@ impl Vouch for Client {
         }
         Ok(vouched)
     }
+
+    fn admits(&self) -> Result<(), VouchError> {
+        match &*self.says.lock().unwrap() {
+            Err(error @ VouchError::Forked(_)) => Err(error.clone()),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Client {
@@ -526,4 +533,20 @@ async fn records_do_not_wait_for_the_turn_of_files() {
     let latest = Asset::Sumdb(DATABASE.to_owned(), crate::protocol::SumdbWhat::Latest);
     assert!(world.impatient().get(latest, TEST).await.is_ok());
     assert!(matches!(world.impatient().resolve(&"example.com/m".parse().unwrap(), &list(), TEST).await, Err(CacheError::Busy(_))));
+}
+
+#[tokio::test]
+async fn a_fork_stops_what_is_not_here_yet_also_where_its_record_is_and_not_what_is_here() {
+    let mut world = World::new().await;
+    let client = world.require();
+    stock(&world.fake);
+    // The record of both, and one of the files.
+    assert_eq!(world.get(&go_mod()).await.unwrap().0, CacheStatus::Miss);
+    drop(client);
+    let client = world.restart_and_require();
+    client.says(Err(VouchError::Forked("why".into())));
+    assert!(world.file(LOOKUP).exists());
+    let refused = world.ask(&zip("v1.0.0")).await;
+    assert!(matches!(&refused, Err(CacheError::Unvouched(why)) if matches!(why.error, VouchError::Forked(_))), "{refused:?}");
+    assert_eq!(world.get(&go_mod()).await.unwrap().0, CacheStatus::Hit);
 }

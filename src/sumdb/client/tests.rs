@@ -64,6 +64,7 @@ async fn many_at_once_ask_for_each_record_and_each_tile_once() {
     let old = log.clone();
     log.grow(600, "m");
     let world = World::new(&log).await;
+    old.serve_tiles(&world.fake);
     for id in 0..125 {
         old.tell(&world.fake, id, &old.lookup(id));
     }

@@ -230,13 +230,15 @@ async fn a_tile_of_the_tree_that_is_known_is_held_against_it() {
 
 #[tokio::test]
 async fn what_is_kept_is_served_where_it_cannot_be_held_against_the_tree() {
-    let log = Log::new(70_000);
+    let log = Log::new(700);
     let (world, proxy) = verifying(&log).await;
-    world.fake.set(&log.target("tile/8/0/200"), Act::ok("application/octet-stream", [7; 8192]));
-    let tile = || SumdbWhat::Tile("tile/8/0/200".parse().unwrap());
-    ask(&proxy, &log, tile()).await.unwrap();
-    ask(&proxy, &log, lookup_of(&log, 69_999)).await.unwrap();
+    let tile = || SumdbWhat::Tile("tile/8/0/000".parse().unwrap());
+    ask(&proxy, &log, lookup_of(&log, 5)).await.unwrap();
+    drop(proxy);
+    let world = world.restart();
+    let proxy = Proxy::new(world.cache.clone(), Some(world.key.name().to_owned()), Some(world.client.clone()));
+    world.cache.drop_tile(world.key.name(), &"tile/8/1/000.p/2".parse().unwrap()).await;
     world.fake.die();
-    // Its parent is full, and nobody asked for that.
-    assert_eq!(ask(&proxy, &log, tile()).await.unwrap(), (CacheStatus::Hit, vec![7; 8192]));
+    let right = log.hashes("tile/8/0/000".parse().unwrap());
+    assert_eq!(ask(&proxy, &log, tile()).await.unwrap(), (CacheStatus::Hit, right));
 }
