@@ -20,7 +20,7 @@ use super::response::{self, Note};
 use super::{BodyError, Head, ListenerKind, Reply, RequestBody, Service, Summary};
 use crate::access::Principal;
 use crate::admin::{BACKUP, OPERATOR, OperationError, Operations};
-use crate::gateway::{Public, Caller, Gateway, How, Refusal};
+use crate::gateway::{Caller, Gateway, How, Public, Refusal};
 use crate::hosted::{Upload, UploadError};
 use crate::module::OwnerName;
 use crate::observe::audit::Actor;
@@ -28,6 +28,7 @@ use crate::observe::chain;
 use crate::observe::metrics::OwnerClass;
 use crate::observe::spawn_blocking;
 use crate::protocol::{self, Base, ModuleAsk, PackageAsk, PackageQuery, Reject, Request, SumdbWhat};
+use crate::sumdb::Client;
 
 /// Longest JSON of an operator's command, bytes.
 const COMMAND_MAX: usize = 64 << 10;
@@ -284,8 +285,12 @@ impl House {
         match self.operations.writable().await {
             Ok(()) => {
                 let degraded = self.operations.upstream.down().into_iter().map(|down| format!("degraded: upstream {}\n", down.summary()));
+                let forked = self.operations.sumdb.as_ref().map(Client::database).filter(|database| database.fork().is_some());
+                let forked = forked.map(|database| {
+                    format!("degraded: {} shows two trees: nothing new is taken in (modgate sumdb trust)\n", database.name())
+                });
                 // An upstream's trouble is none of ours: what is hosted or cached is served.
-                response::text(200, "ready\n".to_owned() + &degraded.collect::<String>())
+                response::text(200, "ready\n".to_owned() + &degraded.chain(forked).collect::<String>())
             }
             // The detail names files: it is for the log, since probes are open to everyone.
             Err(error) => {

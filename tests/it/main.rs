@@ -33,6 +33,7 @@ mod store_contract;
 mod store_crash;
 mod store_heal;
 mod store_power;
+mod sumdb_client;
 mod support;
 mod systemd;
 mod tls;
