@@ -66,7 +66,14 @@ impl Operations {
         };
         let event = Event::SumdbTrusted { database: database.name().to_owned(), side, head: head.into() };
         self.audit.record_durably(actor, &[event]).await;
-        Ok(SumdbTrusted { text: format!("{} is believed by its head of {} records, {}; the other one was evidence, and is kept", database.name(), head.size, head.root) })
+        Ok(SumdbTrusted {
+            text: format!(
+                "{} is believed by its head of {} records, {}; the other one was evidence, and is kept",
+                database.name(),
+                head.size,
+                head.root
+            ),
+        })
     }
 
     fn sumdb_client(&self) -> Result<&Client, OperationError> {

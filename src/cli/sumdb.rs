@@ -46,7 +46,11 @@ pub async fn run(server: &Connection, command: &Command) -> anyhow::Result<ExitC
             let lines: Vec<SumdbLine> = server.call("sumdb", &()).await?;
             let mut text = String::new();
             for line in &lines {
-                text += &if *json { out::json_line(line)? } else { format!("{}\t{}\t{}\t{}\n", line.what, line.database, line.size, line.root) };
+                text += &if *json {
+                    out::json_line(line)?
+                } else {
+                    format!("{}\t{}\t{}\t{}\n", line.what, line.database, line.size, line.root)
+                };
             }
             out::print(&text)?;
             Ok(if lines.len() > 1 { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })

@@ -77,8 +77,12 @@ pub(super) fn way(text: &str) -> Result<url::Url, Wrong> {
 
 /// GOSUMDB syntax: a name or a key, then perhaps a URL; or `off`.
 pub(super) fn sumdb(text: &str) -> Result<Option<Sumdb>, Wrong> {
-    let wrong =
-        || without_secret(text, Wrong::expected("GOSUMDB syntax: the name of a checksum database or its key (NAME+HASH+KEY), then perhaps its URL; or \"off\""));
+    let wrong = || {
+        without_secret(
+            text,
+            Wrong::expected("GOSUMDB syntax: the name of a checksum database or its key (NAME+HASH+KEY), then perhaps its URL; or \"off\""),
+        )
+    };
     if text == "off" {
         return Ok(None);
     }

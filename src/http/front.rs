@@ -19,8 +19,8 @@ use super::peer;
 use super::response::{self, Note};
 use super::{BodyError, Head, ListenerKind, Reply, RequestBody, Service, Summary};
 use crate::access::Principal;
-use crate::admin::{BACKUP, OPERATOR, OperationError, Operations};
-use crate::gateway::{Public, Caller, Gateway, How, Refusal};
+use crate::admin::{BACKUP, OPERATOR, OperationError, Operations, UNVERIFIED};
+use crate::gateway::{Caller, Gateway, How, Public, Refusal};
 use crate::hosted::{Upload, UploadError};
 use crate::module::OwnerName;
 use crate::observe::audit::Actor;
@@ -283,7 +283,10 @@ impl House {
         }
         match self.operations.writable().await {
             Ok(()) => {
-                let degraded = self.operations.upstream.down().into_iter().map(|down| format!("degraded: upstream {}\n", down.summary()));
+                let down = self.operations.upstream.down();
+                let degraded = down.into_iter().map(|down| format!("degraded: upstream {}\n", down.summary()));
+                let believed = self.operations.config.upstream.is_believed();
+                let degraded = degraded.chain(believed.then(|| format!("degraded: {UNVERIFIED} (upstream.verify)\n")));
                 // An upstream's trouble is none of ours: what is hosted or cached is served.
                 response::text(200, "ready\n".to_owned() + &degraded.collect::<String>())
             }

@@ -64,6 +64,5 @@ impl FromStr for Gosumdb {
     }
 }
 
-
 #[cfg(test)]
 mod tests;

@@ -26,8 +26,7 @@ pub enum SumdbOutcome {
 }
 
 impl SumdbOutcome {
-    const ALL: [Self; 8] =
-        [Self::Kept, Self::Verified, Self::Unknown, Self::Away, Self::Bad, Self::Forked, Self::Denied, Self::Storage];
+    const ALL: [Self; 8] = [Self::Kept, Self::Verified, Self::Unknown, Self::Away, Self::Bad, Self::Forked, Self::Denied, Self::Storage];
 
     fn word(self) -> &'static str {
         match self {
@@ -59,8 +58,10 @@ impl SumdbMetrics {
                 "Look-ups in the public checksum database that were to be verified, by what they came to.",
                 &["outcome"],
             )?,
-            forked: families.gauge("modgate_sumdb_forked", "1 while the public checksum database shows two trees and no operator has decided.")?,
-            tree_size: families.gauge("modgate_sumdb_tree_size", "Records of the newest tree of the public checksum database that was seen.")?,
+            forked: families
+                .gauge("modgate_sumdb_forked", "1 while the public checksum database shows two trees and no operator has decided.")?,
+            tree_size: families
+                .gauge("modgate_sumdb_tree_size", "Records of the newest tree of the public checksum database that was seen.")?,
         };
         for outcome in SumdbOutcome::ALL {
             this.lookups.with_label_values(&[outcome.word()]);

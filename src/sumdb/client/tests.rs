@@ -3,8 +3,8 @@ use std::sync::Mutex;
 
 use futures::future::join_all;
 
-use super::super::{Databases, Side};
 use super::super::double::{Log, World};
+use super::super::{Databases, Side};
 use super::*;
 use crate::durable::{Disk, Faults, Step};
 use crate::tlog::Record;

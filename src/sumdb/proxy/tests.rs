@@ -191,7 +191,10 @@ async fn a_look_up_that_does_not_hold_is_a_failure_and_one_that_is_absent_an_abs
     let (world, proxy) = verifying(&log).await;
     log.tell(&world.fake, 5, &crate::tlog::Lookup { id: 6, ..log.lookup(5) });
     let refused = ask(&proxy, &log, lookup_of(&log, 5)).await;
-    assert!(matches!(&refused, Err(ProxyError::Cache(CacheError::Unvouched(why))) if why.to_string().contains("does not hold")), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(ProxyError::Cache(CacheError::Unvouched(why))) if why.to_string().contains("does not hold")),
+        "{refused:?}"
+    );
     assert!(!world.is_kept(&log.record(5).path, &log.record(5).version).await);
     world.fake.set(&log.lookup_target(5), Act::status(410, "text/plain", "not found: gone\n"));
     let asked = SumdbAsk { name: log.signer.name().to_owned(), what: lookup_of(&log, 5) };
