@@ -439,13 +439,13 @@ async fn a_zip_that_passes_through_is_given_out_whole_only_if_somebody_vouches_f
     let client = world.require();
     client.keeps.store(false, Ordering::SeqCst);
     let body = zip_of("v1.0.0", 1_000_000);
-    world.fake.set(&target("@v/v1.0.0.zip"), Act::ok("application/zip", body.clone()));
+    // In small pieces: the end that is held back is many of them.
+    world.fake.set(&target("@v/v1.0.0.zip"), super::bound::chunked(&body));
     client.says(Ok(Vouched { zip: h1(&body), ..truth() }));
     assert!(world.get(&zip("v1.0.0")).await.unwrap() == (CacheStatus::Bypass, body.clone()));
 
     client.says(Ok(lie()));
-    let Resolved::Found(Cached { body: Body::Stream { len, mut stream }, .. }) = world.ask(&zip("v1.0.0")).await.unwrap() else { panic!() };
-    assert_eq!(len, Some(body.len() as u64));
+    let Resolved::Found(Cached { body: Body::Stream { mut stream, .. }, .. }) = world.ask(&zip("v1.0.0")).await.unwrap() else { panic!() };
     let mut passed = 0;
     let error = loop {
         match stream.next().await.unwrap() {
