@@ -7,8 +7,8 @@ use tokio::sync::RwLock;
 
 use super::Operations;
 use crate::access::{Access, LogIns, NoRandomness};
-use crate::cache::{self, Cache, Stock};
-use crate::config::Config;
+use crate::cache::{self, Cache, NoDatabase, Stock};
+use crate::config::{self, Config, Verify};
 use crate::egress::{Gate, Policy};
 use crate::observe::audit::{Actor, Audit, Event};
 use crate::observe::metrics::Metrics;
@@ -113,14 +113,15 @@ impl Foundation {
         let access = Arc::new(Access::new(&config, stores.records.clone(), log_ins.clone()));
         let upstream = Arc::new(Upstream::new(&config.upstream, gate.clone(), breakers.clone(), metrics.upstream.clone())?);
         let cache = Cache::new(stock.clone(), &config.cache, config.limits.queue, upstream.clone());
+        let config::Upstream { verify, unverified, sumdb, .. } = &config.upstream;
         // Two caches over one stock: the client's own asks need no voucher, so neither holds on to the other.
-        let sumdb = match config.upstream.sumdb.as_ref().and_then(|sumdb| sumdb.key.as_ref()) {
-            Some(key) => Some(Client::new(databases.of(key)?, cache.for_database(), audit.clone(), metrics.sumdb.clone())),
-            None => None,
-        };
-        let cache = match &sumdb {
-            Some(client) => cache.vouched(Arc::new(client.clone()), &[]),
-            None => cache,
+        let (cache, sumdb) = match (verify.value, sumdb.as_ref().and_then(|sumdb| sumdb.key.as_ref())) {
+            (Verify::Off, _) => (cache, None),
+            (Verify::Require, None) => (cache.vouched(Arc::new(NoDatabase), unverified), None),
+            (Verify::Require, Some(key)) => {
+                let client = Client::new(databases.of(key)?, cache.for_database(), audit.clone(), metrics.sumdb.clone());
+                (cache.vouched(Arc::new(client.clone()), unverified), Some(client))
+            }
         };
         let (stores, audit, metrics, stop, begun) = (stores.clone(), audit.clone(), metrics.clone(), stop.clone(), begun.clone());
         Ok(Operations { config: Arc::new(config), stores, policy, access, upstream, cache, sumdb, audit, metrics, stop, begun })

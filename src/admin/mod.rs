@@ -50,7 +50,7 @@ pub use moving::{MoveAsk, MoveDone};
 pub use refresh::{RefreshAsk, RefreshLine};
 pub use sumdb::{SumdbLine, SumdbTrust, SumdbTrusted};
 pub use tokens::{TokenAsk, TokenLine, TokenMade, TokenRevoke};
-pub use verify::{FindingLine, Verified};
+pub use verify::{FindingLine, UNVERIFIED, Verified};
 
 /// The socket in the data directory at which a running server takes these commands.
 pub const SOCKET_FILE: &str = DataDir::ADMIN_SOCKET;

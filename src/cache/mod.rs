@@ -25,6 +25,7 @@ mod offline;
 mod passing;
 mod place;
 mod queue;
+mod recheck;
 mod renew;
 mod shelf;
 mod sweep;
@@ -45,10 +46,11 @@ pub use answer::{Absence, CacheError, CacheStatus, Cached, Resolved};
 pub use body::{Body, OpenFile};
 pub use index::Usage;
 pub use memory::MemoryUsage;
+pub use recheck::{FIRST_REST, Rounds};
 pub use renew::Renewed;
 pub use sweep::{Garbage, GcReport, Purged, Swept};
 pub use verify::{Finding, Verified};
-pub use vouch::{Mismatch, Part, Unvouched, Vouch, VouchError, Vouched};
+pub use vouch::{Mismatch, NoDatabase, Part, Unvouched, Vouch, VouchError, Vouched};
 
 use crate::config::{self, Sourced};
 use crate::egress::Gate;
@@ -362,10 +364,10 @@ impl Cache {
         self.inner.stock.shelf.gc((self.inner.stock.clock)(), true, stop)
     }
 
-    /// Re-reads everything that is kept. What is not as it was written is set aside, and found. Blocks on the disk. Ends early, with
-    /// what it has found, once `stop` is asked.
+    /// Re-reads everything that is kept. What is not as it was written, or not what its verified record says, is set aside, and found.
+    /// Blocks on the disk. Ends early, with what it has found, once `stop` is asked.
     pub fn verify(&self, stop: &Stop) -> Verified {
-        self.inner.stock.shelf.verify(stop)
+        self.inner.stock.shelf.verify(self.inner.trust.database(), stop)
     }
 }
 

@@ -105,7 +105,7 @@ impl Asset {
 }
 
 impl Asset {
-    /// What is kept in an immutable file but a zip's; the inverse of [`Asset::place`].
+    /// What is kept in an immutable file; the inverse of [`Asset::place`].
     pub(crate) fn of_file(key: &str) -> Option<Self> {
         let rest = key.strip_prefix("download/")?;
         if let Some(rest) = rest.strip_prefix("sumdb/") {
@@ -126,6 +126,7 @@ impl Asset {
         let ask = match ext {
             "info" => ModuleAsk::Info(version),
             "mod" => ModuleAsk::Mod(version),
+            "zip" => ModuleAsk::Zip(version),
             _ => return None,
         };
         Some(Self::Module(ModulePath::unescape(path).ok()?, ask))

@@ -80,6 +80,11 @@ impl Verdicts {
         self.metrics.came_to(Verification::Vouched);
     }
 
+    /// A kept file was read again; `rotten`: and set aside.
+    pub(super) fn rechecked(&self, rotten: bool) {
+        self.metrics.rechecked(rotten);
+    }
+
     /// Whether what has this hash is what it is to be. If not, that is recorded.
     pub(super) fn judge(&self, claim: Claim<'_>, vouched: &Vouched, found: H1) -> Result<(), CacheError> {
         let Claim { path, version, part, database, from } = claim;

@@ -20,6 +20,7 @@ pub(super) fn run(config: &Config, r: &mut Reader) {
     unix(config, r);
     tls(config, r);
     upstream_is_not_us(config, r);
+    verification(config, r);
     auth(config, r);
     patterns(config, r);
     if config.owners.is_empty() {
@@ -142,6 +143,39 @@ fn upstream_is_not_us(config: &Config, r: &mut Reader) {
     }
     if let Some(url) = config.upstream.sumdb_url().filter(|url| own(url)) {
         r.wrong(r.source("upstream.sumdb"), "upstream.sumdb", "another checksum database", itself(url), None);
+    }
+}
+
+/// What comes from upstream has somebody who vouches for it, or it is said that nobody does.
+fn verification(config: &Config, r: &mut Reader) {
+    let upstream = &config.upstream;
+    if upstream.is_believed() {
+        if let Some(pattern) = upstream.unverified.first() {
+            r.warnings.push(format!("{}: upstream.unverified: upstream.verify is off: nothing is verified anyway", pattern.source));
+        }
+        return;
+    }
+    // Where nothing comes in, nobody need vouch for it.
+    if upstream.goproxy.is_empty() || !r.problems_free("upstream.sumdb") || !r.problems_free("upstream.verify") {
+        return;
+    }
+    let expected = "a checksum database that vouches for what comes from upstream";
+    match &upstream.sumdb {
+        None => {
+            let hint = "name one in upstream.sumdb, or set upstream.verify = \"off\": then upstream is believed whatever it sends";
+            r.wrong(r.source("upstream.sumdb"), "upstream.sumdb", expected, "\"off\"", Some(hint));
+        }
+        Some(sumdb) if sumdb.key.is_none() => {
+            let hint = "write its verifier key instead of its name, NAME+HASH+KEY, as in GOSUMDB; or set upstream.verify = \"off\"";
+            r.wrong(
+                r.source("upstream.sumdb"),
+                "upstream.sumdb",
+                expected,
+                format!("{}, whose key nobody knows here", quote(&sumdb.name)),
+                Some(hint),
+            );
+        }
+        Some(_) => {}
     }
 }
 

@@ -26,7 +26,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::module::{OwnerName, Pattern, UserName};
+use crate::module::{ModulePath, OwnerName, Pattern, UserName};
 use crate::tlog::VerifierKey;
 
 pub use hosts::{HostKind, PublicHosts};
@@ -175,6 +175,10 @@ pub struct Upstream {
     pub goproxy: Vec<Hop>,
     /// The public checksum database; `None`: off.
     pub sumdb: Option<Sumdb>,
+    /// Whether that database has to vouch for what comes from upstream.
+    pub verify: Sourced<Verify>,
+    /// Modules that no database knows, and that are believed as they come.
+    pub unverified: Vec<Sourced<Pattern>>,
     /// Longest time to connect.
     pub connect_timeout: Duration,
     /// How long an upstream may send nothing.
@@ -187,7 +191,26 @@ pub struct Upstream {
     pub auth: Vec<UpstreamAuth>,
 }
 
+/// `upstream.verify`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verify {
+    /// Nothing enters, or is served, that the checksum database does not vouch for.
+    Require,
+    /// What comes is believed.
+    Off,
+}
+
 impl Upstream {
+    /// Whether upstream's word is taken for whatever it sends.
+    pub fn is_believed(&self) -> bool {
+        self.verify.value == Verify::Off
+    }
+
+    /// The pattern by which a module need not be vouched for.
+    pub fn unverified(&self, path: &ModulePath) -> Option<&Sourced<Pattern>> {
+        self.unverified.iter().find(|pattern| pattern.value.matches(path.as_str()))
+    }
+
     /// Where the public checksum database is asked, if not by way of the proxies.
     pub fn sumdb_url(&self) -> Option<&url::Url> {
         self.sumdb.as_ref()?.url.as_ref()

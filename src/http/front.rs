@@ -19,7 +19,7 @@ use super::peer;
 use super::response::{self, Note};
 use super::{BodyError, Head, ListenerKind, Reply, RequestBody, Service, Summary};
 use crate::access::Principal;
-use crate::admin::{BACKUP, OPERATOR, OperationError, Operations};
+use crate::admin::{BACKUP, OPERATOR, OperationError, Operations, UNVERIFIED};
 use crate::gateway::{Caller, Gateway, How, Public, Refusal};
 use crate::hosted::{Upload, UploadError};
 use crate::module::OwnerName;
@@ -284,7 +284,10 @@ impl House {
         }
         match self.operations.writable().await {
             Ok(()) => {
-                let degraded = self.operations.upstream.down().into_iter().map(|down| format!("degraded: upstream {}\n", down.summary()));
+                let down = self.operations.upstream.down();
+                let degraded = down.into_iter().map(|down| format!("degraded: upstream {}\n", down.summary()));
+                let believed = self.operations.config.upstream.is_believed();
+                let degraded = degraded.chain(believed.then(|| format!("degraded: {UNVERIFIED} (upstream.verify)\n")));
                 let forked = self.operations.sumdb.as_ref().map(Client::database).filter(|database| database.fork().is_some());
                 let forked = forked.map(|database| {
                     format!("degraded: {} shows two trees: nothing new is taken in (modgate sumdb trust)\n", database.name())

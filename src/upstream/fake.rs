@@ -126,6 +126,8 @@ pub(crate) fn config(goproxy: Vec<Hop>) -> config::Upstream {
     config::Upstream {
         goproxy,
         sumdb: Some(config::Sumdb { name: "sum.example.org".into(), key: None, url: None }),
+        verify: config::Sourced { value: config::Verify::Require, source: config::Source::Default },
+        unverified: Vec::new(),
         connect_timeout: Duration::from_millis(500),
         stall_timeout: Duration::from_millis(500),
         proxy: None,

@@ -442,13 +442,13 @@ async fn a_zip_that_passes_through_is_given_out_whole_only_if_somebody_vouches_f
     let client = world.require();
     client.keeps.store(false, Ordering::SeqCst);
     let body = zip_of("v1.0.0", 1_000_000);
-    world.fake.set(&target("@v/v1.0.0.zip"), Act::ok("application/zip", body.clone()));
+    // In small pieces: the end that is held back is many of them.
+    world.fake.set(&target("@v/v1.0.0.zip"), super::bound::chunked(&body));
     client.says(Ok(Vouched { zip: h1(&body), ..truth() }));
     assert!(world.get(&zip("v1.0.0")).await.unwrap() == (CacheStatus::Bypass, body.clone()));
 
     client.says(Ok(lie()));
-    let Resolved::Found(Cached { body: Body::Stream { len, mut stream }, .. }) = world.ask(&zip("v1.0.0")).await.unwrap() else { panic!() };
-    assert_eq!(len, Some(body.len() as u64));
+    let Resolved::Found(Cached { body: Body::Stream { mut stream, .. }, .. }) = world.ask(&zip("v1.0.0")).await.unwrap() else { panic!() };
     let mut passed = 0;
     let error = loop {
         match stream.next().await.unwrap() {
@@ -549,4 +549,73 @@ async fn a_fork_stops_what_is_not_here_yet_also_where_its_record_is_and_not_what
     let refused = world.ask(&zip("v1.0.0")).await;
     assert!(matches!(&refused, Err(CacheError::Unvouched(why)) if matches!(why.error, VouchError::Forked(_))), "{refused:?}");
     assert_eq!(world.get(&go_mod()).await.unwrap().0, CacheStatus::Hit);
+}
+
+/// Another go.mod than the record says, as long as the right one.
+const ROTTEN: &[u8] = b"module example.com/n\n";
+
+#[tokio::test]
+async fn a_verification_holds_what_is_kept_against_its_records_too() {
+    let mut world = World::new().await;
+    world.require();
+    stock(&world.fake);
+    for (ask, _) in files() {
+        world.get(&ask).await.unwrap();
+    }
+    let stop = crate::stop::Stop::default();
+    let verified = world.cache.verify(&stop);
+    assert_eq!((verified.good, verified.findings.len()), (3, 0));
+    // Each is what its neighbour says, and not what the record says.
+    let [(_, go_mod_key), (_, zip_key)] = files();
+    std::fs::write(world.file(go_mod_key), ROTTEN).unwrap();
+    let findings = world.cache.verify(&stop).findings;
+    assert_eq!(findings.iter().map(|finding| finding.file.as_str()).collect::<Vec<_>>(), [go_mod_key]);
+    assert!(findings[0].text.contains(DATABASE), "{}", findings[0].text);
+    // The record went with it: it is asked for anew, for the zip too.
+    assert!(!world.file(go_mod_key).exists() && !world.file(LOOKUP).exists() && world.file(zip_key).exists());
+    for (ask, _) in files() {
+        world.get(&ask).await.unwrap();
+    }
+    let other = zip_of("v1.0.0", 100_001);
+    let old = std::fs::read(world.file(zip_key)).unwrap();
+    assert_eq!(old.len() + 1, other.len());
+    let lookup = std::fs::read_to_string(world.file(LOOKUP)).unwrap();
+    std::fs::write(world.file(LOOKUP), lookup.replace(&h1(&old).to_string(), &h1(&other).to_string())).unwrap();
+    let findings = world.cache.verify(&stop).findings;
+    assert_eq!(findings.iter().map(|finding| finding.file.as_str()).collect::<Vec<_>>(), [zip_key]);
+}
+
+#[tokio::test]
+async fn what_rots_is_found_in_the_background_and_a_miss_from_then_on() {
+    let mut world = World::remembering(1 << 20).await;
+    world.require();
+    stock(&world.fake);
+    for (ask, _) in files() {
+        world.get(&ask).await.unwrap();
+        world.get(&ask).await.unwrap();
+    }
+    let stop = crate::stop::Stop::default();
+    let mut rounds = Rounds::default();
+    for _ in 0..6 {
+        assert!(world.cache.recheck(&mut rounds, &stop).await > Duration::ZERO);
+    }
+    assert_eq!(world.cache.usage().corrupt, 0);
+    let [(ask, key), _] = files();
+    std::fs::write(world.file(key), ROTTEN).unwrap();
+    // Nobody sees it who asks.
+    assert_eq!(world.get(&ask).await.unwrap().0, CacheStatus::Hit);
+    for _ in 0..3 {
+        world.cache.recheck(&mut rounds, &stop).await;
+    }
+    assert_eq!(world.cache.usage().corrupt, 1);
+    assert_eq!(world.get(&ask).await.unwrap(), (CacheStatus::Miss, GO_MOD.to_vec()));
+    let of_trail = || world.audit.page(time::OffsetDateTime::UNIX_EPOCH, None, 100).unwrap().lines;
+    until(|| of_trail().iter().any(|line| line.contains("cache-damaged") && line.contains(key))).await;
+    let text = world.metrics.text().unwrap();
+    assert!(text.contains("modgate_cache_rechecked_total 9\n") && text.contains("modgate_cache_rotten_total 1\n"), "{text}");
+    assert!(text.contains("modgate_verifications_total{outcome=\"vouched\"} 3\n"), "{text}");
+    // Stopped, it reads nothing.
+    stop.ask();
+    world.cache.recheck(&mut rounds, &stop).await;
+    assert!(world.metrics.text().unwrap().contains("modgate_cache_rechecked_total 9\n"));
 }
