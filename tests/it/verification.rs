@@ -79,9 +79,8 @@ fn a_zip_for_which_there_is_no_room_has_no_end_unless_it_is_what_the_database_sa
     for hostile in [Hostile::OtherZip, Hostile::ZipListsOther, Hostile::ZipStreamsOther] {
         upstream.turn(hostile);
         // The head may be on its way already: then the connection is cut.
-        match http::get(gateway.address(), ZIP) {
-            Ok(answer) => assert_eq!(answer.status, 502, "{hostile:?}"),
-            Err(_) => {}
+        if let Ok(answer) = http::get(gateway.address(), ZIP) {
+            assert_eq!(answer.status, 502, "{hostile:?}");
         }
         let go = Go::new(&format!("{},off", gateway.url()), upstream.gosumdb());
         go.run(&["mod", "download", MODULE]).failed();
