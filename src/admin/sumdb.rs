@@ -58,7 +58,6 @@ impl Operations {
         let Some(fork) = trusted else {
             return Err(OperationError::Refused(format!("{} shows one tree: there is nothing to decide", database.name())));
         };
-        client.decided();
         let head = fork.side(ask.side).head();
         let side = match ask.side {
             Side::Kept => "kept",

@@ -54,8 +54,6 @@ pub struct LookedUp {
 impl Client {
     /// Of this database, asked by way of `cache`, which keeps no look-up by itself ([`Cache::for_database`]).
     pub fn new(database: Arc<Database>, cache: Cache, audit: Audit, metrics: SumdbMetrics) -> Self {
-        metrics.forked(database.fork().is_some());
-        metrics.tree_size(database.newest().map_or(0, |newest| newest.size));
         Self { inner: Arc::new(Inner { database, cache, audit, metrics, records: Flights::default(), heads: Flights::default() }) }
     }
 
@@ -81,12 +79,6 @@ impl Client {
         let broken = || Err(VouchError::Storage("a look-up broke off".to_owned()));
         self.inner.records.join(key, find).await.unwrap_or_else(broken)
     }
-
-    /// The metrics of it follow what an operator decided.
-    pub fn decided(&self) {
-        self.inner.metrics.forked(self.inner.database.fork().is_some());
-        self.inner.metrics.tree_size(self.inner.database.newest().map_or(0, |newest| newest.size));
-    }
 }
 
 #[async_trait]
@@ -105,11 +97,13 @@ impl Vouch for Client {
 }
 
 impl Inner {
-    /// What is kept was verified before it was.
+    /// What is kept was verified before it was; by this key, if it is signed by it. Of another key it says nothing here.
     async fn kept(&self, path: &ModulePath, version: &Version) -> Result<Option<LookedUp>, VouchError> {
         let kept = self.cache.kept_lookup(self.database.name(), path, version).await?;
         Ok(kept.and_then(|bytes| {
-            let record = Lookup::parse(&bytes).ok()?.record.find(path, version)?;
+            let lookup = Lookup::parse(&bytes).ok()?;
+            let record = lookup.record.find(path, version)?;
+            SignedHead::open(lookup.note, self.database.key()).ok()?;
             let vouched = Vouched { zip: record.zip, go_mod: record.go_mod };
             Some(LookedUp { vouched, bytes, status: CacheStatus::Hit })
         }))
@@ -197,7 +191,6 @@ impl Inner {
             if grows && !self.database.heads.advance(&view, shown) {
                 continue;
             }
-            self.metrics.tree_size(newer.size);
             self.database.remember(&view, &proven.tiles, &tiles);
             self.database.remember_consistent(&view, shown.head());
             let now = self.view()?;
@@ -226,7 +219,6 @@ impl Inner {
     async fn fork(&self, shown: &SignedHead, why: &str) -> VouchError {
         let (fork, first) = self.database.heads.forked(shown).await;
         if first {
-            self.metrics.forked(true);
             let (kept, shown) = (fork.kept.head(), fork.shown.head());
             tracing::error!(
                 database = self.database.name(),

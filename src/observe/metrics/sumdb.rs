@@ -74,13 +74,9 @@ impl SumdbMetrics {
         self.lookups.with_label_values(&[outcome.word()]).inc();
     }
 
-    /// Whether there are two trees.
-    pub fn forked(&self, forked: bool) {
+    /// Whether there are two trees, and how many records the newest has: 0 where none was seen.
+    pub fn tree(&self, forked: bool, records: u64) {
         set(&self.forked, u64::from(forked));
-    }
-
-    /// How many records the newest tree has.
-    pub fn tree_size(&self, records: u64) {
         set(&self.tree_size, records);
     }
 }
