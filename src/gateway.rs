@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::access::{Access, AuthError, BaseAccess, Principal};
-use crate::cache::{Absence, Asker, Body, Cache, CacheError, CacheStatus, Cached, Resolved};
+use crate::cache::{Absence, Asker, Body, Cache, CacheError, CacheStatus, Cached, Mismatch, Resolved, Unvouched, VouchError};
 use crate::config::{Config, Miss};
 use crate::egress::{Denied, Policy, Reader, SignIn, Verdict, miss_text, no_sumdb};
 use crate::hosted::{Hosted, Outside, PublishRefusal, Publisher, Read, Upload, UploadError, View};
@@ -21,6 +21,7 @@ use crate::observe::chain;
 use crate::observe::metrics::OwnerClass;
 use crate::protocol::{Base, ModuleAsk, SumdbAsk, SumdbWhat};
 use crate::store::{Delete, StoreError, Stores};
+use crate::sumdb::Client;
 use crate::sumdb::proxy::{Proxy, ProxyError};
 
 pub use rejection::Rejection;
@@ -127,6 +128,12 @@ pub enum Refusal {
     /// Upstream was too slow.
     #[error("{0}")]
     UpstreamSlow(String),
+    /// Nobody vouches for it.
+    #[error(transparent)]
+    Unvouched(Arc<Unvouched>),
+    /// It is not what the checksum database says.
+    #[error(transparent)]
+    Mismatch(Arc<Mismatch>),
     /// It waited for its turn to ask upstream, in vain.
     #[error("{0}; try again")]
     Busy(String),
@@ -160,6 +167,15 @@ impl Refusal {
             Self::Stalled(_) => "stalled",
             Self::Upstream(_) => "upstream",
             Self::UpstreamSlow(_) => "upstream-slow",
+            Self::Unvouched(unvouched) => match unvouched.error {
+                VouchError::Unknown(_) => "sumdb-unknown",
+                VouchError::Away(_) => "sumdb-away",
+                VouchError::Bad(_) => "sumdb-bad",
+                VouchError::Forked(_) => "sumdb-forked",
+                VouchError::Denied(_) => "private",
+                VouchError::Storage(_) => "storage",
+            },
+            Self::Mismatch(_) => "mismatch",
             Self::Busy(_) => "busy",
             Self::Storage(_) => "storage",
         }
@@ -195,6 +211,8 @@ impl Refusal {
             | Self::Stalled(_)
             | Self::Upstream(_)
             | Self::UpstreamSlow(_)
+            | Self::Unvouched(_)
+            | Self::Mismatch(_)
             | Self::Busy(_) => None,
         }
     }
@@ -227,6 +245,14 @@ pub fn seconds(wait: &Duration) -> u64 {
 /// What a principal without the right to read is told.
 const NO_READ: &str = "your token may not read: it has no scope read";
 
+/// Where public modules come from.
+pub struct Public {
+    /// What came from upstream.
+    pub cache: Cache,
+    /// Who verifies what the public checksum database says; nobody where nothing is verified.
+    pub sumdb: Option<Client>,
+}
+
 /// The gateway.
 pub struct Gateway {
     access: Arc<Access>,
@@ -246,12 +272,14 @@ impl Gateway {
         stores: Stores,
         access: Arc<Access>,
         policy: Arc<Policy>,
-        cache: Cache,
+        public: Public,
         audit: Audit,
         sign_in: Option<SignIn>,
     ) -> Self {
         let hosted = Hosted::new(config, stores, policy.clone(), audit);
-        let sumdb = Proxy::new(cache.clone(), config.upstream.sumdb.clone());
+        let Public { cache, sumdb } = public;
+        let of_sumdb = if sumdb.is_some() { cache.for_database() } else { cache.clone() };
+        let sumdb = Proxy::new(of_sumdb, config.upstream.sumdb.as_ref().map(|sumdb| sumdb.name.clone()), sumdb);
         Self { access, policy, hosted, cache, sumdb, miss: config.private.miss, sign_in }
     }
 
@@ -337,6 +365,7 @@ impl Gateway {
             }
             Err(ProxyError::Off | ProxyError::Unknown) => Err(Refusal::Absent(format!("no checksum database {} is served here", ask.name))),
             Err(ProxyError::Cache(error)) => Err(self.refuse(error)),
+            Err(ProxyError::Tile(error)) => Err(Refusal::Upstream(error.to_string())),
         }
     }
 
@@ -397,6 +426,8 @@ impl Gateway {
             },
             CacheError::Timeout(error) => Refusal::UpstreamSlow(error.told()),
             CacheError::Upstream(error) => Refusal::Upstream(error.told()),
+            CacheError::Unvouched(unvouched) => Refusal::Unvouched(unvouched),
+            CacheError::Mismatch(mismatch) => Refusal::Mismatch(mismatch),
             CacheError::Busy(_) => Refusal::Busy(error.to_string()),
             CacheError::Off => Refusal::Absent("upstream is off here, and this is not in the cache".to_owned()),
             CacheError::Storage(cause) => Refusal::Storage(cause),

@@ -3,6 +3,7 @@
 //! `ARCHITECTURE.md` draws the way of a request. A layer uses only layers above it in this list.
 
 pub mod module;
+pub mod tlog;
 pub mod protocol;
 pub mod durable;
 pub mod stop;

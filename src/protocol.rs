@@ -4,9 +4,9 @@
 //! second encoding or a case trick. The module path inside is compared and sent in its unescaped form only.
 
 use crate::module::{ModulePath, OwnerName, Version, version};
+use crate::tlog::{Tile, TilePathError};
 
 mod packages;
-mod tile;
 
 pub use packages::{PackageAsk, PackageQuery};
 
@@ -145,8 +145,8 @@ pub enum SumdbWhat {
     Latest,
     /// `/lookup/{module}@{version}`
     Lookup(ModulePath, Version),
-    /// `/tile/…`, canonical: what stands after `tile/`.
-    Tile(String),
+    /// `/tile/…`
+    Tile(Tile),
 }
 
 impl SumdbWhat {
@@ -287,11 +287,10 @@ fn sumdb(rest: &str) -> Result<SumdbAsk, Reject> {
         let version = Version::unescape(version).or_else(|e| bad(e.to_string()))?;
         return ask(name, SumdbWhat::Lookup(module, version));
     }
-    if let Some((name, path)) = rest.split_once("/tile/") {
-        if !tile::is_canonical(path) {
-            return bad("malformed tile path");
-        }
-        return ask(name, SumdbWhat::Tile(path.to_owned()));
+    if let Some(at) = rest.find("/tile/") {
+        let (name, path) = (&rest[..at], &rest[at + 1..]);
+        let tile = path.parse().or_else(|e: TilePathError| bad(e.to_string()))?;
+        return ask(name, SumdbWhat::Tile(tile));
     }
     Err(Reject::NotFound)
 }

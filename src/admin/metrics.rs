@@ -3,6 +3,7 @@
 use super::Operations;
 use crate::observe::metrics::{CacheState, HostedState};
 use crate::store::Holding;
+use crate::sumdb::Client;
 
 impl Operations {
     /// The page. Where the store fails, what it would have told stays as it was: that it fails, others tell.
@@ -11,6 +12,7 @@ impl Operations {
     ///
     /// A family that cannot be written.
     pub async fn metrics_page(&self) -> prometheus::Result<String> {
+        self.metrics.verify.required(!self.config.upstream.is_believed());
         let usage = self.cache.usage();
         self.metrics.cache.state(&CacheState {
             entries: usage.entries,
@@ -28,6 +30,9 @@ impl Operations {
             let (versions, bytes) = (sum(|holding| holding.versions), sum(|holding| holding.bytes));
             self.metrics.hosted.state(&HostedState { modules: index.hosted.len() as u64, versions, bytes });
         }
+        let database = self.sumdb.as_ref().map(Client::database);
+        let forked = database.is_some_and(|database| database.fork().is_some());
+        self.metrics.sumdb.tree(forked, database.and_then(|database| database.newest()).map_or(0, |newest| newest.size));
         self.metrics.text()
     }
 }

@@ -9,8 +9,9 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::module::Version;
+use crate::module::{Version, VersionError, major};
 use crate::protocol::{ModuleAsk, SumdbWhat};
+use crate::tlog::Tile;
 
 use super::place::Asset;
 
@@ -26,10 +27,6 @@ pub(crate) const ZIP_BYTES_MAX: u64 = 500 << 20;
 pub(crate) const NOTE_BYTES_MAX: u64 = 64 << 10;
 /// Longest data tile, bytes: 256 records of the length that a look-up may have.
 pub(crate) const DATA_TILE_BYTES_MAX: u64 = 256 * NOTE_BYTES_MAX;
-/// Hashes in a full tile.
-const TILE_WIDTH: u64 = 256;
-/// Bytes of a hash.
-const HASH_BYTES: u64 = 32;
 
 /// How long the answer may be, bytes.
 pub(crate) fn bytes_max(asset: &Asset) -> u64 {
@@ -42,8 +39,7 @@ pub(crate) fn bytes_max(asset: &Asset) -> u64 {
             ModuleAsk::Alias(_) | ModuleAsk::NoVersion(_) => 0,
         },
         Asset::Sumdb(_, what) => match what {
-            SumdbWhat::Tile(tile) if tile.split('/').nth(1) == Some("data") => DATA_TILE_BYTES_MAX,
-            SumdbWhat::Tile(_) => TILE_WIDTH * HASH_BYTES,
+            SumdbWhat::Tile(tile) => tile.byte_len().map_or(DATA_TILE_BYTES_MAX, |_| Tile::BYTES as u64),
             SumdbWhat::Latest | SumdbWhat::Lookup(..) => NOTE_BYTES_MAX,
             SumdbWhat::Supported => 0,
         },
@@ -53,11 +49,16 @@ pub(crate) fn bytes_max(asset: &Asset) -> u64 {
 /// What is served for this body, whole and within [`bytes_max`]; or what is wrong with it.
 pub(crate) fn judge(asset: &Asset, body: Bytes) -> Result<Bytes, String> {
     match asset {
-        Asset::Module(_, ask) => match ask {
+        Asset::Module(path, ask) => match ask {
             ModuleAsk::List => list(&body).map(Bytes::from),
             ModuleAsk::Latest => info(&body).map(drop).map(|()| body),
             ModuleAsk::Info(version) => exact_info(&body, version).map(Bytes::from),
-            ModuleAsk::Query(_) => info(&body)?.render().map(Bytes::from),
+            ModuleAsk::Query(_) => {
+                let info = info(&body)?;
+                let version = info.version.parse().map_err(|e: VersionError| e.to_string())?;
+                major::check(path, &version).map_err(|e| e.to_string())?;
+                info.render().map(Bytes::from)
+            }
             // No go.mod begins so, but the pages of networks that ask for a log-in do.
             ModuleAsk::Mod(_) if body.trim_ascii_start().starts_with(b"<") => Err("a page of HTML".to_owned()),
             ModuleAsk::Mod(_) | ModuleAsk::Zip(_) => Ok(body),
@@ -91,6 +92,11 @@ fn info(body: &[u8]) -> Result<Info<'_>, String> {
         OffsetDateTime::parse(time, &Rfc3339).map_err(|e| format!("bad Time: {e}"))?;
     }
     Ok(info)
+}
+
+/// The version that an `.info` names.
+pub(crate) fn version_of(body: &[u8]) -> Result<Version, String> {
+    info(body)?.version.parse().map_err(|e: VersionError| e.to_string())
 }
 
 fn exact_info(body: &[u8], version: &Version) -> Result<Vec<u8>, String> {
@@ -131,18 +137,11 @@ fn list(body: &[u8]) -> Result<String, String> {
 
 fn sumdb(what: &SumdbWhat, body: &[u8]) -> Result<(), String> {
     match what {
-        SumdbWhat::Tile(tile) => {
-            let data = tile.split('/').nth(1) == Some("data");
-            let width = match tile.rsplit_once(".p/") {
-                Some((_, width)) => width.parse().map_err(|_| "not a tile".to_owned())?,
-                None => TILE_WIDTH,
-            };
-            match (data, body.len() as u64) {
-                (true, 0) => Err("an empty tile".to_owned()),
-                (false, len) if len != width * HASH_BYTES => Err(format!("a tile of {len} bytes, not {}", width * HASH_BYTES)),
-                _ => Ok(()),
-            }
-        }
+        SumdbWhat::Tile(tile) => match (tile.byte_len(), body.len()) {
+            (None, 0) => Err("an empty tile".to_owned()),
+            (Some(expected), len) if len != expected => Err(format!("a tile of {len} bytes, not {expected}")),
+            _ => Ok(()),
+        },
         SumdbWhat::Lookup(..) => {
             let text = std::str::from_utf8(body).map_err(|_| "not UTF-8".to_owned())?;
             let id = text.split('\n').next().unwrap_or_default();

@@ -22,6 +22,9 @@ pub(super) enum LookUpError {
     /// The thread that looked panicked.
     #[error("looking into the cache broke off: {0}")]
     BrokeOff(#[from] JoinError),
+    /// It is kept, and may not be answered with: nobody vouches for it.
+    #[error(transparent)]
+    Refused(#[from] CacheError),
 }
 
 impl LookUpError {
@@ -29,7 +32,7 @@ impl LookUpError {
     pub(super) fn is_of_the_file(&self) -> bool {
         match self {
             Self::Unreadable { unreadable, .. } => !is_exhausted(&unreadable.source),
-            Self::BrokeOff(_) => false,
+            Self::BrokeOff(_) | Self::Refused(_) => false,
         }
     }
 
@@ -42,13 +45,16 @@ impl LookUpError {
     pub(super) fn key(&self) -> Option<&str> {
         match self {
             Self::Unreadable { unreadable, .. } => Some(&unreadable.key),
-            Self::BrokeOff(_) => None,
+            Self::BrokeOff(_) | Self::Refused(_) => None,
         }
     }
 }
 
 impl From<LookUpError> for CacheError {
     fn from(error: LookUpError) -> Self {
-        Self::Storage(error.to_string())
+        match error {
+            LookUpError::Refused(refused) => refused,
+            LookUpError::Unreadable { .. } | LookUpError::BrokeOff(_) => Self::Storage(error.to_string()),
+        }
     }
 }

@@ -7,6 +7,7 @@
 
 use crate::module::version::unescape_query;
 use crate::module::{ModulePath, Version};
+use crate::observe::metrics::UpstreamRole;
 use crate::protocol::{ModuleAsk, SumdbWhat};
 use crate::store::hex;
 use sha2::{Digest as _, Sha256};
@@ -44,7 +45,7 @@ impl fmt::Display for Asset {
         match self {
             Self::Module(path, ask) => write!(f, "{path} {}", ask.file().unwrap_or_default()),
             Self::Sumdb(name, SumdbWhat::Lookup(path, version)) => write!(f, "{name} lookup {path}@{version}"),
-            Self::Sumdb(name, SumdbWhat::Tile(tile)) => write!(f, "{name} tile {tile}"),
+            Self::Sumdb(name, SumdbWhat::Tile(tile)) => write!(f, "{name} {tile}"),
             Self::Sumdb(name, SumdbWhat::Latest | SumdbWhat::Supported) => write!(f, "{name} latest"),
         }
     }
@@ -67,6 +68,14 @@ impl Asset {
         match self {
             Self::Module(_, ask) => matches!(ask, ModuleAsk::Info(_) | ModuleAsk::Mod(_) | ModuleAsk::Zip(_)),
             Self::Sumdb(_, what) => matches!(what, SumdbWhat::Lookup(..) | SumdbWhat::Tile(_)),
+        }
+    }
+
+    /// In which role an upstream is asked for it.
+    pub(crate) fn role(&self) -> UpstreamRole {
+        match self {
+            Self::Module(..) => UpstreamRole::Modules,
+            Self::Sumdb(..) => UpstreamRole::Sumdb,
         }
     }
 
@@ -95,8 +104,11 @@ impl Asset {
             Self::Sumdb(name, what) => {
                 let below = |rest: String| good(format!("download/sumdb/{name}/{rest}"));
                 match what {
-                    SumdbWhat::Lookup(path, version) => Place { file: below(lookup_name(path, version)), ..Place::default() },
-                    SumdbWhat::Tile(tile) => Place { file: below(format!("tile/{tile}")), ..Place::default() },
+                    SumdbWhat::Lookup(path, version) => {
+                        let lookup = lookup_name(path, version);
+                        Place { memo: good(format!("{QUERIES}sumdb/{name}/{lookup}")), file: below(lookup), ..Place::default() }
+                    }
+                    SumdbWhat::Tile(tile) => Place { file: below(tile.to_string()), ..Place::default() },
                     SumdbWhat::Latest => Place { memo: good(format!("{QUERIES}sumdb/{name}/latest")), ..Place::default() },
                     SumdbWhat::Supported => Place::default(),
                 }
@@ -106,18 +118,18 @@ impl Asset {
 }
 
 impl Asset {
-    /// What is kept in an immutable file but a zip's; the inverse of [`Asset::place`].
+    /// What is kept in an immutable file; the inverse of [`Asset::place`].
     pub(crate) fn of_file(key: &str) -> Option<Self> {
         let rest = key.strip_prefix("download/")?;
         if let Some(rest) = rest.strip_prefix("sumdb/") {
             let lookup = || rest.split_once("/lookup/").and_then(|(name, rest)| rest.rsplit_once('@').map(|(p, v)| (name, p, v)));
-            let tile = || rest.split_once("/tile/");
+            let tile = || rest.find("/tile/").map(|at| (&rest[..at], &rest[at + 1..]));
             return match (lookup(), tile()) {
                 (Some((name, path, version)), _) => {
                     let what = SumdbWhat::Lookup(ModulePath::unescape(path).ok()?, Version::unescape(version).ok()?);
                     Some(Self::Sumdb(name.to_owned(), what))
                 }
-                (None, Some((name, tile))) => Some(Self::Sumdb(name.to_owned(), SumdbWhat::Tile(tile.to_owned()))),
+                (None, Some((name, tile))) => Some(Self::Sumdb(name.to_owned(), SumdbWhat::Tile(tile.parse().ok()?))),
                 (None, None) => None,
             };
         }
@@ -127,6 +139,7 @@ impl Asset {
         let ask = match ext {
             "info" => ModuleAsk::Info(version),
             "mod" => ModuleAsk::Mod(version),
+            "zip" => ModuleAsk::Zip(version),
             _ => return None,
         };
         Some(Self::Module(ModulePath::unescape(path).ok()?, ask))
@@ -250,7 +263,8 @@ impl Belongings {
             return self.absences.iter().any(|absence| key.starts_with(absence));
         }
         let version = self.version.as_deref();
-        if let Some((_, record)) = key.strip_prefix("download/sumdb/").and_then(|rest| rest.split_once("/lookup/")) {
+        let of_sumdb = key.strip_prefix("download/sumdb/").or_else(|| key.strip_prefix("queries/sumdb/"));
+        if let Some((_, record)) = of_sumdb.and_then(|rest| rest.split_once("/lookup/")) {
             let of = record.strip_prefix(&self.path).and_then(|rest| rest.strip_prefix('@'));
             return of.is_some_and(|of| version.is_none_or(|version| of == version));
         }
@@ -316,7 +330,7 @@ mod tests {
         assert_eq!(module("example.com/m", ModuleAsk::Query("q".repeat(250))), Place::default());
         assert_eq!(module(&format!("example.com{}", "/a".repeat(2000)), ModuleAsk::List), Place::default());
         assert_eq!(module("example.com/m", ModuleAsk::Query("..".into())), Place::default());
-        assert_eq!(Asset::Sumdb("s/../..".into(), SumdbWhat::Tile("8/0/000".into())).place(), Place::default());
+        assert_eq!(Asset::Sumdb("s/../..".into(), SumdbWhat::Tile("tile/8/0/000".parse().unwrap())).place(), Place::default());
     }
 
     #[test]
@@ -332,6 +346,7 @@ mod tests {
             "queries/example.com/!m/@v/list",
             "queries/example.com/!m/@latest",
             "download/sumdb/s.org/lookup/example.com/!m@v1.0.1",
+            "queries/sumdb/s.org/lookup/example.com/!m@v1.0.1",
         ];
         let of_others = [
             "download/example.com/!m/v2/@v/v1.0.0.zip",

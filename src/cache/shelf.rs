@@ -56,7 +56,14 @@ pub(super) struct Answer {
     pub(super) kept: Kept,
     /// When upstream said so; `None` for what never changes.
     pub(super) at: Option<SystemTime>,
+    /// Of a zip: the hash that is kept beside it.
+    pub(super) h1: Option<H1>,
+    /// Somebody vouched for it, in this process.
+    pub(super) vouched: bool,
 }
+
+/// What was read of a file, if it is there, and what keeps that from being evicted.
+pub(super) type Leased<T> = Option<(T, Arc<Lease>)>;
 
 /// Why something is not kept; it is served all the same.
 #[derive(Debug, thiserror::Error)]
@@ -127,61 +134,64 @@ impl Shelf {
         Ok(Self { index, upkeep, disk, tmp: tmp.to_owned(), audit })
     }
 
-    /// What is kept for an asset.
+    /// What is kept for an asset, which is not evicted while the lease lives.
     ///
     /// # Errors
     ///
     /// [`Unreadable`].
-    pub(super) fn look_up(&self, asset: &Asset) -> Result<Option<Answer>, Unreadable> {
+    pub(super) fn look_up(&self, asset: &Asset) -> Result<Leased<Answer>, Unreadable> {
         let unreadable = |key: &str| {
             let key = key.to_owned();
             move |source| Unreadable { key, source }
         };
         let place = asset.place();
         if let Some(key) = place.file
-            && let Some(kept) = self.file(asset, &key).map_err(unreadable(&key))?
+            && let Some(((kept, h1), lease)) = self.file(asset, &key).map_err(unreadable(&key))?
         {
-            return Ok(Some(Answer { key, kept, at: None }));
+            return Ok(Some((Answer { key, kept, at: None, h1, vouched: lease.is_vouched() }, lease)));
         }
-        let mut newest: Option<Answer> = None;
+        let mut newest: Leased<Answer> = None;
         // A crash between the writing of one and the removal of the other leaves both.
         for key in [place.memo, place.absence].into_iter().flatten() {
-            if let Some((kept, at)) = self.memo(&key).map_err(unreadable(&key))?
-                && newest.as_ref().is_none_or(|newest| newest.at < Some(at))
+            if let Some(((kept, at), lease)) = self.memo(&key).map_err(unreadable(&key))?
+                && newest.as_ref().is_none_or(|(newest, _)| newest.at < Some(at))
             {
-                newest = Some(Answer { key, kept, at: Some(at) });
+                newest = Some((Answer { key, kept, at: Some(at), h1: None, vouched: lease.is_vouched() }, lease));
             }
         }
         Ok(newest)
     }
 
-    fn memo(&self, key: &str) -> io::Result<Option<(Kept, SystemTime)>> {
+    fn memo(&self, key: &str) -> io::Result<Leased<(Kept, SystemTime)>> {
         let read = self.checked(key, |file, len, noted| if len == noted { read_memo(key, file, len) } else { Ok(None) })?;
-        let Some((memo, content)) = read else { return Ok(None) };
+        let Some(((memo, content), lease)) = read else { return Ok(None) };
         let kept = match (memo.status, content) {
             (200, content) => Kept::Found { content, etag: Some(strong(&memo.sha256)) },
             (status, Content::Bytes(text)) => Kept::Absent(Absent { status, text: String::from_utf8_lossy(&text).into_owned() }),
             (_, Content::File { .. }) => return Ok(None),
         };
-        Ok(Some((kept, memo.at())))
+        Ok(Some(((kept, memo.at()), lease)))
     }
 
-    fn file(&self, asset: &Asset, key: &str) -> io::Result<Option<Kept>> {
+    fn file(&self, asset: &Asset, key: &str) -> io::Result<Leased<(Kept, Option<H1>)>> {
         match sidecar(key) {
             Some(beside) => self.checked(key, |file, len, noted| {
                 let Some(h1) = read_hash(&self.index.path(&beside))? else { return Ok(None) };
                 if len == 0 || len + h1.to_string().len() as u64 != noted {
                     return Ok(None);
                 }
-                Ok(Some(Kept::Found { content: content(file, 0, len)?, etag: Some(weak(&h1)) }))
+                Ok(Some((Kept::Found { content: content(file, 0, len)?, etag: Some(weak(&h1)) }, Some(h1))))
             }),
-            None => self.checked(key, |file, len, noted| if len == noted { read_file(asset, file, len) } else { Ok(None) }),
+            None => self.checked(key, |file, len, noted| {
+                let kept = if len == noted { read_file(asset, file, len)? } else { None };
+                Ok(kept.map(|kept| (kept, None)))
+            }),
         }
     }
 
     /// Opens a file that the index knows and has `read` judge it, by its length and the one that the index noted; what
     /// `read` does not accept, or is shorter than it was when it was opened, is set aside.
-    fn checked<T>(&self, key: &str, read: impl FnOnce(&OpenFile, u64, u64) -> io::Result<Option<T>>) -> io::Result<Option<T>> {
+    fn checked<T>(&self, key: &str, read: impl FnOnce(&OpenFile, u64, u64) -> io::Result<Option<T>>) -> io::Result<Leased<T>> {
         let Some(lease) = self.index.lease(key)?.map(Arc::new) else { return Ok(None) };
         if lease.is_unreadable() {
             return Err(io::Error::other("it could not be read to its end"));
@@ -209,9 +219,14 @@ impl Shelf {
         if judged.is_none() && self.index.set_aside(key, &lease) {
             tracing::warn!(file = key, "a cached file is corrupt; it is set aside");
             let (kind, text) = (DAMAGED.to_owned(), "not as it was written; it is set aside".to_owned());
-            self.audit.record(&Actor::local("modgate"), &Event::Integrity { kind, path: key.to_owned(), text });
+            self.record(&Event::Integrity { kind, path: key.to_owned(), text });
         }
-        Ok(judged)
+        Ok(judged.map(|judged| (judged, lease)))
+    }
+
+    /// Into the audit trail, as what the gateway found by itself.
+    pub(super) fn record(&self, event: &Event) {
+        self.audit.record(&Actor::local("modgate"), event);
     }
 
     /// The first line of an answer with a date; `None`: it is gone, or not what it should be.
@@ -231,17 +246,17 @@ impl Shelf {
     }
 
     /// Keeps an answer that never changes.
-    pub(super) fn keep_file(&self, key: Option<&str>, body: &Bytes) -> Result<(), NotKept> {
+    pub(super) fn keep_file(&self, key: Option<&str>, body: &Bytes) -> Result<Lease, NotKept> {
         self.write(key.ok_or(NotKept::NoPlace)?, body)
     }
 
     /// Keeps an answer with a date.
-    pub(super) fn keep_memo(&self, place: &Place, now: SystemTime, body: &[u8]) -> Result<(), NotKept> {
+    pub(super) fn keep_memo(&self, place: &Place, now: SystemTime, body: &[u8]) -> Result<Lease, NotKept> {
         let key = place.memo.as_deref().ok_or(NotKept::NoPlace)?;
         let file = Memo::new(key, 200, now, body).file(body).ok_or(NotKept::NoPlace)?;
-        self.write(key, &file)?;
+        let lease = self.write(key, &file)?;
         self.forget(place.absence.as_deref());
-        Ok(())
+        Ok(lease)
     }
 
     /// Keeps that something is absent, in the place of an answer with a date.
@@ -255,7 +270,7 @@ impl Shelf {
         Ok(())
     }
 
-    fn write(&self, key: &str, bytes: &[u8]) -> Result<(), NotKept> {
+    fn write(&self, key: &str, bytes: &[u8]) -> Result<Lease, NotKept> {
         let reservation = self.index.reserve(bytes.len() as u64).ok_or_else(|| NotKept::no_room(&self.index))?;
         let mut staged = Staged { file: self.stage_file()?, reservation, len: 0, disk: self.disk.clone() };
         staged.write(bytes)?;
@@ -263,7 +278,7 @@ impl Shelf {
         let to = self.index.path(key);
         let Staged { mut reservation, file: (_, tmp), len, disk } = staged;
         let lease = reservation.commit(key, len, || place(&disk, &tmp, &to))?;
-        lease.map(drop).ok_or(NotKept::Closed)
+        lease.ok_or(NotKept::Closed)
     }
 
     fn stage_file(&self) -> Result<(File, TempPath), DurableError> {
@@ -276,10 +291,21 @@ impl Shelf {
         Ok(Staged { file: self.stage_file()?, reservation, len: 0, disk: self.disk.clone() })
     }
 
-    /// Keeps a staged zip and its hash. Returns it open, kept or not, and why it is not kept.
-    pub(super) fn keep_zip(&self, key: Option<&str>, mut staged: Staged, h1: &H1) -> io::Result<(OpenFile, Result<(), NotKept>)> {
+    /// Keeps a staged zip and its hash; `vouched`: somebody vouched for it. Returns it open, kept or not, and why it is not kept.
+    pub(super) fn keep_zip(
+        &self,
+        key: Option<&str>,
+        mut staged: Staged,
+        h1: &H1,
+        vouched: bool,
+    ) -> io::Result<(OpenFile, Result<(), NotKept>)> {
         match self.commit_zip(key, &mut staged, h1) {
-            Ok(lease) => Ok((OpenFile::holding(staged.reader()?, lease), Ok(()))),
+            Ok(lease) => {
+                if vouched {
+                    lease.vouch();
+                }
+                Ok((OpenFile::holding(staged.reader()?, lease), Ok(())))
+            }
             Err(why) => Ok((staged.unkept()?, Err(why))),
         }
     }
@@ -309,11 +335,12 @@ impl Shelf {
         self.forget(place.absence.as_deref());
     }
 
-    fn forget(&self, key: Option<&str>) {
+    /// Drops what does not count any more: an absence that is over, say.
+    pub(super) fn forget(&self, key: Option<&str>) {
         if let Some(key) = key.filter(|key| !matches!(self.index.lease(key), Ok(None)))
             && let Err(error) = self.index.remove(key)
         {
-            tracing::warn!(file = key, %error, "cannot remove an answer that does not count any more");
+            tracing::warn!(file = key, %error, "cannot remove what does not count any more");
         }
     }
 }

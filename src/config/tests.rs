@@ -12,6 +12,7 @@ mod auth;
 mod network;
 mod reference;
 mod reload;
+mod verification;
 mod written;
 
 /// A hash of the word `secret`, cheap to verify but not to guess.

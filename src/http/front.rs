@@ -19,9 +19,9 @@ use super::peer;
 use super::response::{self, Note};
 use super::{BodyError, Head, ListenerKind, Reply, RequestBody, Service, Summary};
 use crate::access::Principal;
-use crate::admin::{BACKUP, OPERATOR, OperationError, Operations};
+use crate::admin::{BACKUP, OPERATOR, OperationError, Operations, UNVERIFIED};
 use crate::config::FILE_BYTES_MAX;
-use crate::gateway::{Caller, Gateway, How, Refusal, Rejection};
+use crate::gateway::{Caller, Gateway, How, Public, Refusal, Rejection};
 use crate::hosted::{Upload, UploadError};
 use crate::module::OwnerName;
 use crate::observe::audit::Actor;
@@ -29,6 +29,7 @@ use crate::observe::chain;
 use crate::observe::metrics::OwnerClass;
 use crate::observe::spawn_blocking;
 use crate::protocol::{self, Base, ModuleAsk, PackageAsk, PackageQuery, Reject, Request, SumdbWhat};
+use crate::sumdb::Client;
 
 /// Longest JSON of an operator's command, bytes: `findings` brings a settings file, which JSON may make twice as long.
 const COMMAND_MAX: usize = 2 * FILE_BYTES_MAX as usize + (64 << 10);
@@ -134,9 +135,10 @@ type Outcome = Result<Reply<Note>, Rejection>;
 impl House {
     /// What these settings make of requests.
     pub fn new(operations: Operations, reached: Reached, draining: watch::Receiver<bool>) -> Self {
-        let Operations { config, stores, policy, access, cache, audit, .. } = &operations;
+        let Operations { config, stores, policy, access, cache, sumdb, audit, .. } = &operations;
         let sign_in = reached.sign_in();
-        let gateway = Gateway::new(config, stores.clone(), access.clone(), policy.clone(), cache.clone(), audit.clone(), sign_in);
+        let public = Public { cache: cache.clone(), sumdb: sumdb.clone() };
+        let gateway = Gateway::new(config, stores.clone(), access.clone(), policy.clone(), public, audit.clone(), sign_in);
         Self { gateway, operations: Arc::new(operations), reached: Arc::new(reached), draining }
     }
 
@@ -294,8 +296,15 @@ impl House {
                     format!("degraded: upstream {summary}\n")
                 });
                 let paused = self.operations.cache.is_paused().then_some("degraded: cache: nothing new is kept (cache.min_free)\n");
+                let believed = self.operations.config.upstream.is_believed();
+                let degraded = degraded.chain(believed.then(|| format!("degraded: {UNVERIFIED} (upstream.verify)\n")));
+                let forked = self.operations.sumdb.as_ref().map(Client::database).filter(|database| database.fork().is_some());
+                let forked = forked.map(|database| {
+                    format!("degraded: {} shows two trees: nothing new is taken in (modgate sumdb trust)\n", database.name())
+                });
                 // An upstream's trouble is none of ours: what is hosted or cached is served.
-                response::text(200, "ready\n".to_owned() + &degraded.chain(paused.map(str::to_owned)).collect::<String>())
+                let degraded = degraded.chain(paused.map(str::to_owned)).chain(forked);
+                response::text(200, "ready\n".to_owned() + &degraded.collect::<String>())
             }
             // The detail names files: it is for the log, since probes are open to everyone.
             Err(error) => {

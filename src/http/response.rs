@@ -135,6 +135,8 @@ pub(super) fn refuse(refusal: &Refusal, request_id: &str) -> Answered {
             | Refusal::FullAtDelete
             | Refusal::Upstream(_)
             | Refusal::UpstreamSlow(_)
+            | Refusal::Unvouched(_)
+            | Refusal::Mismatch(_)
             | Refusal::Storage(_)
             | Refusal::Busy(_)
             | Refusal::LogInsBusy(_)
@@ -163,7 +165,8 @@ pub(super) fn refuse(refusal: &Refusal, request_id: &str) -> Answered {
         Refusal::TooLarge(_) => line(413, &text),
         Refusal::Conflict(_) => line(409, &text),
         Refusal::Full | Refusal::FullAtDelete => line(507, &text),
-        Refusal::Upstream(_) => line(502, &text),
+        // Never 404 or 410: the go command would go to the next proxy, or to version control, and take there what was refused here.
+        Refusal::Upstream(_) | Refusal::Unvouched(_) | Refusal::Mismatch(_) => line(502, &text),
         Refusal::UpstreamSlow(_) => line(504, &text),
         Refusal::Busy(_) | Refusal::Storage(_) => unavailable(&text),
     };

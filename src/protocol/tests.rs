@@ -132,7 +132,7 @@ fn databases_are_asked_by_name_and_supported_always_answers() {
     let ask = SumdbAsk { name: "sum.example.org/x".to_owned(), what: lookup };
     assert_eq!(get("/sumdb/sum.example.org/x/lookup/corp.example.com/%21lib@v1.0.0"), Ok(Request::Sumdb(Base::Root, ask)));
     for tile in ["8/0/x123/x456/078", "8/0/000", "8/63/001.p/255", "8/data/x001/067.p/1"] {
-        let ask = SumdbAsk { name: "sum.example.org".to_owned(), what: SumdbWhat::Tile(tile.to_owned()) };
+        let ask = SumdbAsk { name: "sum.example.org".to_owned(), what: SumdbWhat::Tile(format!("tile/{tile}").parse().unwrap()) };
         assert_eq!(get(&format!("/sumdb/sum.example.org/tile/{tile}")), Ok(Request::Sumdb(Base::Root, ask)));
     }
 }

@@ -47,7 +47,7 @@ pub use error::{Slow, UpstreamError};
 use http_date::Skew;
 pub(crate) use incoming::Incoming;
 pub(crate) use target::Target;
-use target::url_of;
+use target::{Base, url_of};
 
 /// Redirects followed for one answer.
 const REDIRECTS_MAX: usize = 5;
@@ -84,6 +84,8 @@ pub fn check_files(config: &config::Upstream) -> Result<(), SetupError> {
 /// The GOPROXY chain and the clients that reach it.
 pub struct Upstream {
     hops: Vec<Hop>,
+    /// Where the checksum database is asked, if not by way of the chain.
+    database: Option<Hop>,
     clients: Clients,
     credentials: Credentials,
     breakers: Breakers,
@@ -106,14 +108,16 @@ impl Upstream {
         if let Some(hop) = config.goproxy.iter().find(|hop| !matches!(hop.url.scheme(), "http" | "https")) {
             return Err(SetupError::Scheme(public_name(&hop.url)));
         }
-        let side = |role| {
-            let breakers = config.goproxy.iter().map(|hop| breakers.of(&hop.url, role)).collect();
+        let database = config.sumdb_url().map(|url| Hop { url: url.clone(), any_error: false });
+        let side = |role, hops: &[Hop]| {
+            let breakers = hops.iter().map(|hop| breakers.of(&hop.url, role)).collect();
             Arc::new(Side { role, breakers, metrics: metrics.clone() })
         };
         Ok(Self {
-            modules: side(UpstreamRole::Modules),
-            sumdb: side(UpstreamRole::Sumdb),
+            modules: side(UpstreamRole::Modules, &config.goproxy),
+            sumdb: side(UpstreamRole::Sumdb, database.as_ref().map_or(&config.goproxy[..], std::slice::from_ref)),
             hops: config.goproxy.clone(),
+            database,
             clients: Clients::new(config)?,
             credentials: Credentials::read(&config.auth)?,
             breakers,
@@ -125,9 +129,17 @@ impl Upstream {
         })
     }
 
-    /// Starts a walk along the chain.
-    pub(crate) fn walk(&self) -> Walk<'_> {
-        Walk::new(&self.hops)
+    /// Starts a walk along the chain, or to the checksum database itself.
+    pub(crate) fn walk(&self, role: UpstreamRole) -> Walk<'_> {
+        Walk::new(self.hops(role))
+    }
+
+    /// Who is asked in this role.
+    fn hops(&self, role: UpstreamRole) -> &[Hop] {
+        match (role, &self.database) {
+            (UpstreamRole::Sumdb, Some(database)) => std::slice::from_ref(database),
+            (UpstreamRole::Modules | UpstreamRole::Sumdb, _) => &self.hops,
+        }
     }
 
     /// What is wrong with our clock, or an upstream's, as the last answer told it.
@@ -135,15 +147,20 @@ impl Upstream {
         self.skew.finding()
     }
 
-    /// The upstreams that are left alone now, in the order of the chain, each with its place there, counted from 1.
+    /// The upstreams that are left alone now, in the order of the chain, each with its place there, counted from 1. Behind the chain stands
+    /// the database that is asked itself.
     pub fn down(&self) -> Vec<(usize, Down)> {
-        let each = self.hops.iter().zip(1..).flat_map(|(hop, place)| UpstreamRole::ALL.map(|role| (place, hop, role)));
-        each.filter_map(|(place, hop, role)| Some((place, self.breakers.of(&hop.url, role).down()?))).collect()
+        let place = |hop: &Hop| 1 + self.hops.iter().position(|of| of.url == hop.url).unwrap_or(self.hops.len());
+        let each = UpstreamRole::ALL.into_iter().flat_map(|role| self.hops(role).iter().map(move |hop| (hop, role)));
+        let down = each.filter_map(|(hop, role)| Some((place(hop), self.breakers.of(&hop.url, role).down()?)));
+        let mut down: Vec<_> = down.collect();
+        down.sort_by_key(|(place, _)| *place);
+        down
     }
 
     /// Whether nobody of the chain can be asked: each is left alone, or there is none.
     pub(crate) fn is_away(&self, role: UpstreamRole) -> bool {
-        self.hops.iter().all(|hop| self.breakers.of(&hop.url, role).down().is_some())
+        self.hops(role).iter().all(|hop| self.breakers.of(&hop.url, role).down().is_some())
     }
 
     /// Asks one hop, and follows its redirects; one that is down is not asked, nor one that wants to be left alone with this.
@@ -152,7 +169,8 @@ impl Upstream {
     ///
     /// Whatever is neither 200, 404 nor 410.
     pub(crate) async fn fetch(&self, hop: &Hop, target: Target<'_>, principal: &str) -> Result<Reply, UpstreamError> {
-        let url = url_of(hop, target).ok_or_else(|| failed(&hop.url, "its URL cannot be a base"))?;
+        let base = if self.database.is_some() { Base::Database } else { Base::Proxy };
+        let url = url_of(hop, base, target).ok_or_else(|| failed(&hop.url, "its URL cannot be a base"))?;
         if let Some(left) = self.breakers.held(&url) {
             return Err(UpstreamError::Held { host: public_name(&url), left });
         }

@@ -7,6 +7,7 @@ use crate::egress::PublicPath;
 use crate::module::{ModulePath, Version};
 use crate::observe::metrics::UpstreamRole;
 use crate::protocol::ModuleAsk;
+use crate::tlog::Tile;
 
 /// What an upstream is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -16,7 +17,7 @@ pub(crate) enum Target<'a> {
     /// A record of a checksum database, by its name.
     Lookup(&'a str, &'a PublicPath, &'a Version),
     /// A tile of a checksum database.
-    Tile(&'a str, &'a str),
+    Tile(&'a str, Tile),
     /// The newest signed head of a checksum database.
     Head(&'a str),
 }
@@ -29,12 +30,29 @@ impl<'a> Target<'a> {
         }
     }
 
+    /// The checksum database that it is about, by its name.
+    fn database(self) -> Option<&'a str> {
+        match self {
+            Self::Module(..) => None,
+            Self::Lookup(name, ..) | Self::Tile(name, _) | Self::Head(name) => Some(name),
+        }
+    }
+
     pub(super) fn role(self) -> UpstreamRole {
         match self {
             Self::Module(..) => UpstreamRole::Modules,
             Self::Lookup(..) | Self::Tile(..) | Self::Head(_) => UpstreamRole::Sumdb,
         }
     }
+}
+
+/// What a checksum database is asked by way of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Base {
+    /// A module proxy: below `sumdb/` and its name.
+    Proxy,
+    /// None: it is asked itself.
+    Database,
 }
 
 /// The URL that all others of this upstream are below; `None`: there can be none.
@@ -46,24 +64,27 @@ pub(super) fn base_of(hop: &Hop) -> Option<Url> {
 }
 
 /// Its URL at this upstream; `None`: it has none.
-pub(super) fn url_of(hop: &Hop, target: Target<'_>) -> Option<Url> {
+pub(super) fn url_of(hop: &Hop, base: Base, target: Target<'_>) -> Option<Url> {
     let mut url = base_of(hop)?;
     {
         let mut segments = url.path_segments_mut().ok()?;
         segments.pop_if_empty();
+        if let (Base::Proxy, Some(name)) = (base, target.database()) {
+            segments.push("sumdb").extend(name.split('/'));
+        }
         match target {
             Target::Module(public, ask) => {
                 segments.extend(public.path().escaped().split('/')).extend(ask.file()?.split('/'));
             }
-            Target::Lookup(name, public, version) => {
-                segments.push("sumdb").extend(name.split('/')).push("lookup");
+            Target::Lookup(_, public, version) => {
+                segments.push("lookup");
                 segments.extend(format!("{}@{}", public.path().escaped(), version.escaped()).split('/'));
             }
-            Target::Tile(name, tile) => {
-                segments.push("sumdb").extend(name.split('/')).push("tile").extend(tile.split('/'));
+            Target::Tile(_, tile) => {
+                segments.extend(tile.to_string().split('/'));
             }
-            Target::Head(name) => {
-                segments.push("sumdb").extend(name.split('/')).push("latest");
+            Target::Head(_) => {
+                segments.push("latest");
             }
         }
     }

@@ -224,9 +224,9 @@ fn a_backup_goes_into_an_empty_directory_only_and_not_into_an_older_program() {
         // What an interrupted one left is no obstacle.
         fs::create_dir_all(dir.path().join("restored/tmp/restore/blobs")).unwrap();
         put_back(dir.path(), &whole).unwrap();
-        let newer = String::from_utf8_lossy(&whole).replacen("\"format\": 2", "\"format\": 9", 1);
+        let newer = String::from_utf8_lossy(&whole).replacen("\"format\": 3", "\"format\": 9", 1);
         let error = restore(&dir.path().join("other"), Cursor::new(newer.as_bytes())).unwrap_err();
-        assert!(matches!(&error, RestoreError::Backup(BackupError::Newer(needs)) if needs == "0.2.0"), "{error}");
+        assert!(matches!(&error, RestoreError::Backup(BackupError::Newer(needs)) if needs == "0.3.0"), "{error}");
     });
 }
 

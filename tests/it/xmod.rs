@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 mod generate;
 mod oracle;
+mod tlog;
 mod zips;
 
 use generate::{GLOB_PIECES, GLOBS, NAMES, PATH_PIECES, PATHS, Random, VERSION_PIECES, VERSIONS, mutations};

@@ -79,6 +79,8 @@ struct Slot {
     name: Name,
     live: bool,
     order: Order,
+    /// Somebody vouched for its file in this process.
+    vouched: bool,
     /// Changed since it was last written down.
     dirty: bool,
     /// Its file could not be read when it was last tried.
@@ -157,7 +159,7 @@ impl Shard {
         let name = self.names.add(key)?;
         let Entry { bytes, used, last_copy } = entry;
         let order = Order::of(key, last_copy);
-        let slot = Slot { bytes, used, name, live: true, order, dirty: false, unreadable: false, leases: 1, next: NONE, prev: NONE };
+        let slot = Slot { bytes, used, name, live: true, order, vouched: false, dirty: false, unreadable: false, leases: 1, next: NONE, prev: NONE };
         let id = if self.free == NONE {
             self.slots.push(slot);
             u32::try_from(self.slots.len() - 1).ok()?
@@ -296,6 +298,16 @@ impl Shard {
     /// How much there is of an order.
     pub(super) fn tally(&self, order: Order) -> Tally {
         self.tallies[order as usize]
+    }
+
+    /// Notes that somebody vouched for the file of a slot that is leased.
+    pub(super) fn vouch(&mut self, id: SlotId) {
+        self.slot_mut(id).vouched = true;
+    }
+
+    /// Whether somebody did.
+    pub(super) fn is_vouched(&self, id: SlotId) -> bool {
+        self.slot(id).vouched
     }
 
     /// Says whether a live slot is a last copy.

@@ -78,10 +78,11 @@ fn a_mod_is_never_looked_into() {
 #[test]
 fn tiles_have_their_length_and_notes_their_shape() {
     let sumdb = |what| Asset::Sumdb("sum.example.org".into(), what);
-    let tile = |name: &str, len: usize| judge(&sumdb(SumdbWhat::Tile(name.into())), vec![7; len].into()).is_ok();
+    let tile =
+        |name: &str, len: usize| judge(&sumdb(SumdbWhat::Tile(format!("tile/{name}").parse().unwrap())), vec![7; len].into()).is_ok();
     assert!(tile("8/0/000", 8192) && tile("8/0/000.p/5", 160) && tile("8/data/000", 5));
     assert!(!tile("8/0/000", 8191) && !tile("8/0/000.p/5", 192) && !tile("8/data/000", 0) && !tile("8/0/000.p/5", 0));
-    assert_eq!(bytes_max(&sumdb(SumdbWhat::Tile("8/0/000".into()))), 8192);
+    assert_eq!(bytes_max(&sumdb(SumdbWhat::Tile("tile/8/0/000".parse().unwrap()))), 8192);
 
     let head = "go.sum database tree\n9\nAAAA\n\n\u{2014} sum.example.org AAAA\n";
     let lookup = sumdb(SumdbWhat::Lookup("example.com/m".parse().unwrap(), "v1.0.0".parse().unwrap()));
