@@ -62,6 +62,9 @@ pub(super) struct Answer {
     pub(super) vouched: bool,
 }
 
+/// What was read of a file, if it is there, and what keeps that from being evicted.
+pub(super) type Leased<T> = Option<(T, Arc<Lease>)>;
+
 /// Why something is not kept; it is served all the same.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotKept {
@@ -117,7 +120,7 @@ impl Shelf {
     /// # Errors
     ///
     /// Something is kept, or may be, and cannot be read.
-    pub(super) fn look_up(&self, asset: &Asset) -> io::Result<Option<(Answer, Arc<Lease>)>> {
+    pub(super) fn look_up(&self, asset: &Asset) -> io::Result<Leased<Answer>> {
         let place = asset.place();
         if let Some(key) = place.file
             && let Some(((kept, h1), lease)) = self.file(asset, &key)?
@@ -136,7 +139,7 @@ impl Shelf {
         Ok(Some((answer, lease)))
     }
 
-    fn file(&self, asset: &Asset, key: &str) -> io::Result<Option<((Kept, Option<H1>), Arc<Lease>)>> {
+    fn file(&self, asset: &Asset, key: &str) -> io::Result<Leased<(Kept, Option<H1>)>> {
         match sidecar(key) {
             Some(beside) => self.checked(key, |file, len, noted| {
                 let Some(h1) = read_hash(&self.index.path(&beside))? else { return Ok(None) };
@@ -154,11 +157,7 @@ impl Shelf {
 
     /// Opens a file that the index knows and has `read` judge it, by its length and the one that the index noted; what
     /// `read` does not accept, or is shorter than it was when it was opened, is set aside.
-    fn checked<T>(
-        &self,
-        key: &str,
-        read: impl FnOnce(&OpenFile, u64, u64) -> io::Result<Option<T>>,
-    ) -> io::Result<Option<(T, Arc<Lease>)>> {
+    fn checked<T>(&self, key: &str, read: impl FnOnce(&OpenFile, u64, u64) -> io::Result<Option<T>>) -> io::Result<Leased<T>> {
         let Some(lease) = self.index.lease(key)?.map(Arc::new) else { return Ok(None) };
         let noted = lease.bytes();
         let opened = File::open(self.index.path(key)).and_then(|file| file.metadata().map(|meta| (file, meta.len())));

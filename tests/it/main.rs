@@ -37,5 +37,6 @@ mod sumdb_client;
 mod support;
 mod systemd;
 mod tls;
+mod verification;
 mod way_out;
 mod xmod;
