@@ -45,6 +45,11 @@ impl Cache {
         kept.await.inspect_err(|why| tracing::warn!(%asset, %why, "a verified look-up is not kept")).is_ok()
     }
 
+    /// Drops what was kept as verified: it is asked for anew when it is next wanted.
+    pub async fn drop_lookup(&self, database: &str, path: &ModulePath, version: &Version) {
+        self.inner.doubt(database, path, version).await;
+    }
+
     /// Drops a tile that does not fit its tree: it is asked for anew when it is next wanted.
     pub async fn drop_tile(&self, database: &str, tile: &Tile) {
         let asset = Asset::Sumdb(database.to_owned(), SumdbWhat::Tile(*tile));

@@ -97,16 +97,24 @@ impl Vouch for Client {
 }
 
 impl Inner {
-    /// What is kept was verified before it was; by this key, if it is signed by it. Of another key it says nothing here.
+    /// What is kept was verified before it was, by the key that signed it. What another key signed is dropped: here it says nothing.
     async fn kept(&self, path: &ModulePath, version: &Version) -> Result<Option<LookedUp>, VouchError> {
-        let kept = self.cache.kept_lookup(self.database.name(), path, version).await?;
-        Ok(kept.and_then(|bytes| {
+        let Some(bytes) = self.cache.kept_lookup(self.database.name(), path, version).await? else { return Ok(None) };
+        let read = || {
             let lookup = Lookup::parse(&bytes).ok()?;
-            let record = lookup.record.find(path, version)?;
             SignedHead::open(lookup.note, self.database.key()).ok()?;
-            let vouched = Vouched { zip: record.zip, go_mod: record.go_mod };
-            Some(LookedUp { vouched, bytes, status: CacheStatus::Hit })
-        }))
+            lookup.record.find(path, version)
+        };
+        match read() {
+            Some(record) => {
+                let vouched = Vouched { zip: record.zip, go_mod: record.go_mod };
+                Ok(Some(LookedUp { vouched, bytes, status: CacheStatus::Hit }))
+            }
+            None => {
+                self.cache.drop_lookup(self.database.name(), path, version).await;
+                Ok(None)
+            }
+        }
     }
 
     /// Asks the database, verifies, and keeps.

@@ -104,6 +104,9 @@ pub fn consistency(older: &Head, newer: &Head, tiles: &Tiles) -> Result<Step<Pro
     }
 }
 
+/// Hashes of a tree's nodes, in the order asked, and the tiles that were authenticated for them.
+pub(super) type Authentic = (Vec<Hash>, Vec<Tile>);
+
 /// Whether a hash tile is the tree's, as wide as the tree has it ([`Tile::in_tree`]).
 ///
 /// # Errors
@@ -131,7 +134,7 @@ pub fn membership(head: &Head, tile: Tile, tiles: &Tiles) -> Result<Step<Proven>
 /// The hashes of nodes of the head's tree, and the tiles that were authenticated for them. The nodes are in the tree.
 ///
 /// Memory: at most a tile a level (8) for each node and for the edge.
-pub(super) fn read(head: &Head, nodes: &[Node], tiles: &Tiles) -> Result<Step<(Vec<Hash>, Vec<Tile>)>, ProofError> {
+pub(super) fn read(head: &Head, nodes: &[Node], tiles: &Tiles) -> Result<Step<Authentic>, ProofError> {
     let peaks: Vec<Node> = shape::peaks(head.size).collect();
     let mut needed: Vec<Tile> = Vec::new();
     for tile in peaks.iter().filter_map(|peak| peak.tile(head.size)) {

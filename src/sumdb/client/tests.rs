@@ -271,3 +271,15 @@ async fn a_head_that_is_damaged_is_not_guessed_at() {
     let error = Databases::new(world.data.clone()).of(&world.key).err().unwrap().to_string();
     assert!(error.contains("/head: ") && error.contains("or remove it"), "{error}");
 }
+
+#[tokio::test]
+async fn a_look_up_that_another_key_signed_counts_as_kept_for_that_one_alone() {
+    let log = Log::new(300);
+    let world = World::new(&log).await;
+    let record = log.record(1);
+    let other = Lookup { note: Log::new(0).signer.sign(&log.head).note().to_vec(), ..log.lookup(1) };
+    assert!(world.cache.keep_lookup(world.key.name(), &record.path, &record.version, other.to_bytes().into()).await);
+    let found = look_up(&world, record).await;
+    assert_eq!(found.as_ref().unwrap_or_else(|e| panic!("{e}")).bytes, log.lookup(1).to_bytes());
+    same(&look_up(&world, record).await, record, CacheStatus::Hit);
+}
