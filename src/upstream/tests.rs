@@ -409,7 +409,7 @@ async fn a_database_with_a_url_is_asked_itself_with_its_own_credentials_and_its_
         assert!(ask(Target::Head(name)).await.is_err());
     }
     assert!(upstream.is_away(UpstreamRole::Sumdb) && !upstream.is_away(UpstreamRole::Modules));
-    let down: Vec<_> = upstream.down().into_iter().map(|down| (down.host, down.role)).collect();
+    let down: Vec<_> = upstream.down().into_iter().map(|(_, down)| (down.host, down.role)).collect();
     assert_eq!(down, [(public_name(&database.url), UpstreamRole::Sumdb)]);
     assert!(matches!(ask(Target::Module(&public, &ModuleAsk::List)).await, Ok(Reply::Absent(_))));
     assert_eq!(proxy.seen().len(), 1);

@@ -73,18 +73,25 @@ pub(super) struct Entry {
     pub(super) last_copy: bool,
 }
 
+/// What this process found out of an entry's file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum File {
+    Unjudged,
+    /// Somebody vouched for it.
+    Vouched,
+    /// It could not be read when it was last tried.
+    Unreadable,
+}
+
 struct Slot {
     bytes: u64,
     used: u64,
     name: Name,
     live: bool,
     order: Order,
-    /// Somebody vouched for its file in this process.
-    vouched: bool,
     /// Changed since it was last written down.
     dirty: bool,
-    /// Its file could not be read when it was last tried.
-    unreadable: bool,
+    file: File,
     leases: u32,
     /// Of a free slot, the next free one.
     next: u32,
@@ -159,7 +166,7 @@ impl Shard {
         let name = self.names.add(key)?;
         let Entry { bytes, used, last_copy } = entry;
         let order = Order::of(key, last_copy);
-        let slot = Slot { bytes, used, name, live: true, order, vouched: false, dirty: false, unreadable: false, leases: 1, next: NONE, prev: NONE };
+        let slot = Slot { bytes, used, name, live: true, order, dirty: false, file: File::Unjudged, leases: 1, next: NONE, prev: NONE };
         let id = if self.free == NONE {
             self.slots.push(slot);
             u32::try_from(self.slots.len() - 1).ok()?
@@ -227,12 +234,17 @@ impl Shard {
 
     /// Says whether reading a slot's file failed when it was last tried.
     pub(super) fn set_unreadable(&mut self, id: SlotId, unreadable: bool) {
-        self.slot_mut(id).unreadable = unreadable;
+        let file = &mut self.slot_mut(id).file;
+        match (unreadable, *file) {
+            (true, _) => *file = File::Unreadable,
+            (false, File::Unreadable) => *file = File::Unjudged,
+            (false, File::Unjudged | File::Vouched) => {}
+        }
     }
 
     /// Whether that was said.
     pub(super) fn is_unreadable(&self, id: SlotId) -> bool {
-        self.slot(id).unreadable
+        self.slot(id).file == File::Unreadable
     }
 
     /// Pins a live slot that is used now.
@@ -302,12 +314,12 @@ impl Shard {
 
     /// Notes that somebody vouched for the file of a slot that is leased.
     pub(super) fn vouch(&mut self, id: SlotId) {
-        self.slot_mut(id).vouched = true;
+        self.slot_mut(id).file = File::Vouched;
     }
 
     /// Whether somebody did.
     pub(super) fn is_vouched(&self, id: SlotId) -> bool {
-        self.slot(id).vouched
+        self.slot(id).file == File::Vouched
     }
 
     /// Says whether a live slot is a last copy.

@@ -11,6 +11,7 @@ pub(super) fn log(actor: &Actor, event: &Event) {
     let list = |name: &str| fields.get(name).and_then(Value::as_array).map(|values| joined(values));
     let number = |name: &str| fields.get(name).and_then(Value::as_u64);
     let truth = |name: &str| fields.get(name).and_then(Value::as_bool);
+    let head = |name: &str| fields.get(name).map(tree_head);
     let peer = actor.peer.map(|peer| peer.to_string());
     tracing::info!(
         target: "audit",
@@ -41,6 +42,13 @@ pub(super) fn log(actor: &Actor, event: &Event) {
         bytes = number("bytes"),
         versions = number("versions"),
         file = text("file"),
+        expected = text("expected"),
+        found = text("found"),
+        database = text("database"),
+        side = text("side"),
+        head = head("head"),
+        kept = head("kept"),
+        shown = head("shown"),
     );
 }
 
@@ -51,6 +59,11 @@ fn fields(event: &Event) -> Map<String, Value> {
         // Strings and numbers: this cannot be.
         Ok(_) | Err(_) => Map::new(),
     }
+}
+
+/// `SIZE ROOT`
+fn tree_head(head: &Value) -> String {
+    format!("{} {}", head["size"], head["root"].as_str().unwrap_or_default())
 }
 
 fn joined(values: &[Value]) -> String {
