@@ -8,6 +8,7 @@
 //! meta/              sled: an index over records/, made anew when it is gone or broken
 //! cache/             what came from upstream; how it lies there is the cache's matter
 //! index/             what the cache knows of its files, made anew when it is gone
+//! sumdb/             what is known of checksum databases; sumdb's matter
 //! ledger/            what ever left, and which public modules are known
 //! audit/             what was done, and by whom; the audit trail's matter
 //! node               what this gateway is called in logs and the audit trail
@@ -292,6 +293,11 @@ impl DataDir {
     /// `ledger/`
     pub fn ledger(&self) -> PathBuf {
         self.root.join(LEDGER)
+    }
+
+    /// `sumdb/`, which may not be there yet.
+    pub fn sumdb(&self) -> PathBuf {
+        self.root.join("sumdb")
     }
 
     /// `tmp/`: on the same file system as all the others.

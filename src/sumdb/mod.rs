@@ -1,3 +1,4 @@
-//! Checksum databases.
+//! Checksum databases: the public one, proxied, and our own.
 
+pub mod log;
 pub mod proxy;

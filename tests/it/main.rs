@@ -32,6 +32,8 @@ mod store_contract;
 mod store_crash;
 mod store_heal;
 mod store_power;
+mod sumdb_log;
+mod sumdb_log_crash;
 mod support;
 mod systemd;
 mod tls;
