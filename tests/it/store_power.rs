@@ -21,6 +21,8 @@ pub(super) struct Forgetful {
     /// How many steps were made, and after how many the process dies; the machine does not.
     pub(super) count: AtomicUsize,
     pub(super) dies_at: AtomicUsize,
+    /// The step that does not happen, once.
+    pub(super) fails_at: AtomicUsize,
     /// Whether to take an image at every step.
     pub(super) films: bool,
     pub(super) images: Mutex<Vec<Image>>,
@@ -70,6 +72,7 @@ impl Forgetful {
             done: AtomicUsize::new(0),
             count: AtomicUsize::new(0),
             dies_at: AtomicUsize::new(dies_at),
+            fails_at: AtomicUsize::new(usize::MAX),
             films: false,
             images: Mutex::default(),
         }
@@ -83,8 +86,12 @@ impl Faults for Forgetful {
             let index = fs::read(self.root.join("meta/db")).ok();
             self.images.lock().unwrap().push((self.done.load(Ordering::SeqCst), image, index));
         }
-        if self.count.fetch_add(1, Ordering::SeqCst) >= self.dies_at.load(Ordering::SeqCst) {
+        let nth = self.count.fetch_add(1, Ordering::SeqCst);
+        if nth >= self.dies_at.load(Ordering::SeqCst) {
             return Err(io::Error::other("the process is dead"));
+        }
+        if nth == self.fails_at.load(Ordering::SeqCst) {
+            return Err(io::Error::other("a fault that a test made"));
         }
         run()?;
         let mut kept = self.kept.lock().unwrap();

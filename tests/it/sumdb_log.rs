@@ -271,8 +271,11 @@ fn a_log_that_is_not_what_it_signed_is_refused() {
         let log = open(dir.path(), None).unwrap();
         fill(&log, "a", 100).await;
         let older = log.latest();
-        fill(&log, "b", 200).await;
         drop(log);
+        let other = memory_dir();
+        copy(dir.path(), other.path());
+        fill(&open(other.path(), None).unwrap(), "z", 200).await;
+        fill(&open(dir.path(), None).unwrap(), "b", 200).await;
         let folder = log_folder(dir.path());
         let tiles = ["tile/8/0/000", "tile/8/0/001", "tile/8/1/000", "tile/8/data/000", "tile/8/data/001"];
         for path in tiles.map(|tile| folder.join(tile)) {
@@ -289,6 +292,12 @@ fn a_log_that_is_not_what_it_signed_is_refused() {
             }
             fs::write(&path, kept).unwrap();
         }
+        // The same key signed it, of other records.
+        let kept = fs::read(folder.join("head")).unwrap();
+        fs::copy(log_folder(other.path()).join("head"), folder.join("head")).unwrap();
+        assert!(matches!(open(dir.path(), None), Err(OpenError::Disagrees { size: 300, .. })));
+        fs::write(folder.join("head"), kept).unwrap();
+        assert_eq!(open(dir.path(), None).unwrap().latest().head().size, 300);
         // What lies beyond the head was never committed, and is written over.
         fs::write(folder.join("head"), older.note()).unwrap();
         let log = open(dir.path(), None).unwrap();

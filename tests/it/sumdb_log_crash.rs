@@ -3,12 +3,13 @@
 //! ever handed out.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures::future::join_all;
-use modgate::durable::Disk;
+use modgate::durable::{Disk, Faults, Step};
 use modgate::store::DataDir;
 use modgate::sumdb::log::{Append, Entry, Log, LogError};
 use modgate::tlog::Head;
@@ -184,7 +185,6 @@ fn after(disk: &super::store_power::Kept, world: &World) -> World {
 
 /// The disk as it is, fsynced.
 fn fsync_all(disk: &Forgetful, folder: &Path) {
-    use modgate::durable::{Faults as _, Step};
     for entry in fs::read_dir(folder).unwrap() {
         let entry = entry.unwrap();
         if entry.file_type().unwrap().is_dir() {
@@ -234,6 +234,78 @@ fn when_the_power_goes_at_any_step_the_log_forks_nothing() {
             }
         }
         assert!(seen > 80, "{seen} images");
+    });
+}
+
+/// What a step left that failed is not taken for durable by those that come after it.
+#[test]
+fn when_the_power_goes_after_a_step_that_failed_once_the_log_forks_nothing() {
+    runtime().block_on(async {
+        for start in World::all().await {
+            for at in 0.. {
+                let world = start.again();
+                let disk = Forgetful::new(world.dir.path(), usize::MAX);
+                fsync_all(&disk, world.dir.path());
+                fsync_all(&disk, world.volume.path());
+                disk.count.store(0, Ordering::SeqCst);
+                disk.fails_at.store(at, Ordering::SeqCst);
+                let (disk, witness) = (Arc::new(disk), Witness::default());
+                let on_disk = || {
+                    let data = Arc::new(DataDir::open_on(world.dir.path(), Disk::with_faults(disk.clone())).ok()?);
+                    Log::open(&data, &settings(Some(&world.head_path()))).ok()
+                };
+                let log = on_disk().or_else(on_disk).unwrap();
+                for (group, count) in world.groups.iter().enumerate() {
+                    if witness.append(&log, group, *count, || {}).await.is_err() {
+                        witness.append(&log, group, *count, || {}).await.unwrap();
+                    }
+                }
+                let reached = disk.count.load(Ordering::SeqCst) > at;
+                let after = after(&disk.kept.lock().unwrap().clone(), &world);
+                drop(log);
+                let log = open(after.dir.path(), Some(&after.head_path())).unwrap_or_else(|error| panic!("step {at} failed: {error}"));
+                witness.vouches(&log, witness.count()).await;
+                if !reached {
+                    break;
+                }
+            }
+        }
+    });
+}
+
+/// A head gets its name and tells an error; then the process dies when it has written other records.
+#[derive(Default)]
+struct Unsure(AtomicUsize);
+
+impl Faults for Unsure {
+    fn step(&self, step: Step, path: &Path, run: &mut dyn FnMut() -> io::Result<()>) -> io::Result<()> {
+        let broken = || Err(io::Error::other("a fault that a test made"));
+        match self.0.load(Ordering::SeqCst) {
+            1 if step == Step::Rename && path.ends_with("log/head") => self.0.store(2, Ordering::SeqCst),
+            2 if step == Step::Write && path.ends_with("tile/8/data/000") => self.0.store(3, Ordering::SeqCst),
+            3 => return broken(),
+            _ => return run(),
+        }
+        run().and_then(|()| broken())
+    }
+}
+
+#[test]
+fn nothing_is_written_over_records_whose_head_may_be_on_the_disk() {
+    runtime().block_on(async {
+        let (dir, unsure) = (memory_dir(), Arc::new(Unsure::default()));
+        let data = Arc::new(DataDir::open_on(dir.path(), Disk::with_faults(unsure.clone())).unwrap());
+        let log = Log::open(&data, &settings(None)).unwrap();
+        drop(data);
+        unsure.0.store(1, Ordering::SeqCst);
+        assert!(log.append(record("one", 1)).await.is_err());
+        assert_eq!(log.latest().head().size, 0);
+        assert!(log.append(record("two", 2)).await.is_err());
+        assert_eq!((unsure.0.load(Ordering::SeqCst), log.latest().head().size), (3, 1));
+        drop(log);
+        let log = open(dir.path(), None).unwrap();
+        holds(&log, &Entry { id: 0, record: record("one", 1) }).await;
+        assert_eq!(log.append(record("two", 2)).await.unwrap().entry().id, 1);
     });
 }
 
