@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::access::{Access, AuthError, BaseAccess, Principal};
-use crate::cache::{Absence, Asker, Body, Cache, CacheError, CacheStatus, Cached, Resolved};
+use crate::cache::{Absence, Asker, Body, Cache, CacheError, CacheStatus, Cached, Mismatch, Resolved, Unvouched, VouchError};
 use crate::config::{Config, Miss};
 use crate::egress::{Denied, Policy, Verdict, miss_text};
 use crate::hosted::{Hosted, PublishRefusal, Publisher, Read, Upload, UploadError, View};
@@ -20,6 +20,7 @@ use crate::observe::chain;
 use crate::observe::metrics::OwnerClass;
 use crate::protocol::{Base, ModuleAsk, SumdbAsk, SumdbWhat};
 use crate::store::{Delete, StoreError, Stores};
+use crate::sumdb::Client;
 use crate::sumdb::proxy::{Proxy, ProxyError};
 
 /// A good answer.
@@ -119,6 +120,12 @@ pub enum Refusal {
     /// Upstream was too slow.
     #[error("{0}")]
     UpstreamSlow(String),
+    /// Nobody vouches for it.
+    #[error(transparent)]
+    Unvouched(Arc<Unvouched>),
+    /// It is not what the checksum database says.
+    #[error(transparent)]
+    Mismatch(Arc<Mismatch>),
     /// It waited for its turn to ask upstream, in vain.
     #[error("{0}; try again")]
     Busy(String),
@@ -152,6 +159,15 @@ impl Refusal {
             Self::Stalled(_) => "stalled",
             Self::Upstream(_) => "upstream",
             Self::UpstreamSlow(_) => "upstream-slow",
+            Self::Unvouched(unvouched) => match unvouched.error {
+                VouchError::Unknown(_) => "sumdb-unknown",
+                VouchError::Away(_) => "sumdb-away",
+                VouchError::Bad(_) => "sumdb-bad",
+                VouchError::Forked(_) => "sumdb-forked",
+                VouchError::Denied(_) => "private",
+                VouchError::Storage(_) => "storage",
+            },
+            Self::Mismatch(_) => "mismatch",
             Self::Busy(_) => "busy",
             Self::Storage(_) => "storage",
         }
@@ -187,6 +203,8 @@ impl Refusal {
             | Self::Stalled(_)
             | Self::Upstream(_)
             | Self::UpstreamSlow(_)
+            | Self::Unvouched(_)
+            | Self::Mismatch(_)
             | Self::Busy(_) => None,
         }
     }
@@ -219,6 +237,14 @@ pub fn seconds(wait: &Duration) -> u64 {
 /// What a principal without the right to read is told.
 const NO_READ: &str = "your token may not read: it has no scope read";
 
+/// Where public modules come from.
+pub struct Public {
+    /// What came from upstream.
+    pub cache: Cache,
+    /// Who verifies what the public checksum database says; nobody where nothing is verified.
+    pub sumdb: Option<Client>,
+}
+
 /// The gateway.
 pub struct Gateway {
     access: Arc<Access>,
@@ -238,12 +264,14 @@ impl Gateway {
         stores: Stores,
         access: Arc<Access>,
         policy: Arc<Policy>,
-        cache: Cache,
+        public: Public,
         audit: Audit,
         https_authority: Option<String>,
     ) -> Self {
         let hosted = Hosted::new(config, stores, policy.clone(), audit);
-        let sumdb = Proxy::new(cache.clone(), config.upstream.sumdb.clone());
+        let Public { cache, sumdb } = public;
+        let of_sumdb = if sumdb.is_some() { cache.for_database() } else { cache.clone() };
+        let sumdb = Proxy::new(of_sumdb, config.upstream.sumdb.as_ref().map(|sumdb| sumdb.name.clone()), sumdb);
         Self { access, policy, hosted, cache, sumdb, miss: config.private.miss, https_authority }
     }
 
@@ -324,6 +352,7 @@ impl Gateway {
             }
             Err(ProxyError::Off | ProxyError::Unknown) => Err(Refusal::Absent(format!("no checksum database {} is served here", ask.name))),
             Err(ProxyError::Cache(error)) => Err(self.refuse(error)),
+            Err(ProxyError::Tile(error)) => Err(Refusal::Upstream(error.to_string())),
         }
     }
 
@@ -378,6 +407,8 @@ impl Gateway {
             },
             CacheError::Timeout(error) => Refusal::UpstreamSlow(chain(&*error)),
             CacheError::Upstream(error) => Refusal::Upstream(chain(&*error)),
+            CacheError::Unvouched(unvouched) => Refusal::Unvouched(unvouched),
+            CacheError::Mismatch(mismatch) => Refusal::Mismatch(mismatch),
             CacheError::Busy(_) => Refusal::Busy(error.to_string()),
             CacheError::Off => Refusal::Absent("upstream is off here, and this is not in the cache".to_owned()),
             CacheError::Storage(cause) => Refusal::Storage(cause),

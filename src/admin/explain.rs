@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{OperationError, Operations};
-use crate::egress::Explanation;
+use crate::egress::{ExplainedClass, Explanation};
 use crate::module::{ModulePath, Version};
 
 /// `explain`
@@ -39,6 +39,23 @@ impl Operations {
                 })
             }
         };
-        Ok(Explanation::new(&verdict, visible))
+        let mut explanation = Explanation::new(&verdict, visible);
+        explanation.verification = (explanation.class == ExplainedClass::Public).then(|| self.verification(&path));
+        Ok(explanation)
+    }
+
+    /// By what a public module is, or would be, verified.
+    fn verification(&self, path: &ModulePath) -> String {
+        let upstream = &self.config.upstream;
+        if upstream.is_believed() {
+            return format!("off, upstream is believed: upstream.verify ({})", upstream.verify.source);
+        }
+        if let Some(pattern) = upstream.unverified(path) {
+            return format!("none, upstream is believed: pattern {} of upstream.unverified ({})", pattern.value, pattern.source);
+        }
+        match &upstream.sumdb {
+            Some(sumdb) => format!("by {}", sumdb.name),
+            None => "nobody vouches for it: upstream.sumdb is off".to_owned(),
+        }
     }
 }

@@ -7,14 +7,15 @@ use tokio::sync::RwLock;
 
 use super::Operations;
 use crate::access::{Access, LogIns, NoRandomness};
-use crate::cache::{self, Cache, Stock};
-use crate::config::Config;
+use crate::cache::{self, Cache, NoDatabase, Stock};
+use crate::config::{self, Config, Verify};
 use crate::egress::{Gate, Policy};
 use crate::observe::audit::{Actor, Audit, Event};
 use crate::observe::metrics::Metrics;
 use crate::observe::spawn_blocking;
 use crate::stop::Stop;
 use crate::store::{self, DataDir, Embedded, HealReport, Stores};
+use crate::sumdb::{self, Client, Databases};
 use crate::upstream::{self, Breakers, Upstream};
 
 /// The data directory cannot be opened, or settings not be put over it.
@@ -49,6 +50,9 @@ pub enum SettingsError {
     /// The way upstream.
     #[error(transparent)]
     Upstream(#[from] upstream::SetupError),
+    /// What is known of the public checksum database.
+    #[error(transparent)]
+    Sumdb(#[from] sumdb::HeadsError),
 }
 
 /// What lives as long as the process.
@@ -56,6 +60,7 @@ pub struct Foundation {
     stores: Stores,
     gate: Arc<Gate>,
     stock: Stock,
+    databases: Databases,
     breakers: Breakers,
     log_ins: LogIns,
     audit: Audit,
@@ -79,12 +84,13 @@ impl Foundation {
         tell_healing(&healed, &audit);
         let policy = Arc::new(Policy::new(&config, stores.records.clone()));
         let gate = Arc::new(Gate::new(policy.clone(), audit.clone()));
-        let stock = Stock::open(&data, &config.cache, gate.clone(), stores.records.clone(), metrics.fills.clone(), audit.clone())?;
+        let stock = Stock::open(&data, &config.cache, gate.clone(), stores.records.clone(), &metrics, audit.clone())?;
         let log_ins = LogIns::new()?;
         let foundation = Self {
             stores,
             gate,
             stock,
+            databases: Databases::new(data),
             breakers: Breakers::default(),
             log_ins,
             audit,
@@ -103,12 +109,22 @@ impl Foundation {
     }
 
     fn operations(&self, config: Config, policy: Arc<Policy>) -> Result<Operations, SettingsError> {
-        let Self { stores, gate, stock, breakers, log_ins, audit, metrics, stop, begun } = self;
+        let Self { stores, gate, stock, databases, breakers, log_ins, audit, metrics, stop, begun } = self;
         let access = Arc::new(Access::new(&config, stores.records.clone(), log_ins.clone()));
         let upstream = Arc::new(Upstream::new(&config.upstream, gate.clone(), breakers.clone(), metrics.upstream.clone())?);
         let cache = Cache::new(stock.clone(), &config.cache, config.limits.queue, upstream.clone());
+        let config::Upstream { verify, unverified, sumdb, .. } = &config.upstream;
+        // Two caches over one stock: the client's own asks need no voucher, so neither holds on to the other.
+        let (cache, sumdb) = match (verify.value, sumdb.as_ref().and_then(|sumdb| sumdb.key.as_ref())) {
+            (Verify::Off, _) => (cache, None),
+            (Verify::Require, None) => (cache.vouched(Arc::new(NoDatabase), unverified), None),
+            (Verify::Require, Some(key)) => {
+                let client = Client::new(databases.of(key)?, cache.for_database(), audit.clone(), metrics.sumdb.clone());
+                (cache.vouched(Arc::new(client.clone()), unverified), Some(client))
+            }
+        };
         let (stores, audit, metrics, stop, begun) = (stores.clone(), audit.clone(), metrics.clone(), stop.clone(), begun.clone());
-        Ok(Operations { config: Arc::new(config), stores, policy, access, upstream, cache, audit, metrics, stop, begun })
+        Ok(Operations { config: Arc::new(config), stores, policy, access, upstream, cache, sumdb, audit, metrics, stop, begun })
     }
 
     /// The audit trail.

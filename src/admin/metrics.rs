@@ -11,6 +11,7 @@ impl Operations {
     ///
     /// A family that cannot be written.
     pub async fn metrics_page(&self) -> prometheus::Result<String> {
+        self.metrics.verify.required(!self.config.upstream.is_believed());
         let usage = self.cache.usage();
         self.metrics.cache.state(&CacheState {
             entries: usage.entries,

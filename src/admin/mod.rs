@@ -15,6 +15,7 @@ mod moving;
 mod names;
 mod refresh;
 mod retention;
+mod sumdb;
 mod tokens;
 mod verify;
 
@@ -36,6 +37,7 @@ use crate::observe::audit::{Actor, Audit};
 use crate::observe::metrics::Metrics;
 use crate::stop::Stop;
 use crate::store::{DataDir, StoreError, Stores};
+use crate::sumdb::Client;
 use crate::upstream::Upstream;
 
 pub use audit::AuditAsk;
@@ -46,8 +48,9 @@ pub use foundation::{Foundation, OpenError, SettingsError};
 pub use gc::{GcAsk, GcDone, GcLine};
 pub use moving::{MoveAsk, MoveDone};
 pub use refresh::{RefreshAsk, RefreshLine};
+pub use sumdb::{SumdbLine, SumdbTrust, SumdbTrusted};
 pub use tokens::{TokenAsk, TokenLine, TokenMade, TokenRevoke};
-pub use verify::{FindingLine, Verified};
+pub use verify::{FindingLine, UNVERIFIED, Verified};
 
 /// The socket in the data directory at which a running server takes these commands.
 pub const SOCKET_FILE: &str = DataDir::ADMIN_SOCKET;
@@ -100,6 +103,8 @@ pub struct Operations {
     pub upstream: Arc<Upstream>,
     /// What came from there.
     pub cache: Cache,
+    /// Who verifies what the public checksum database says; nobody where nothing is verified.
+    pub sumdb: Option<Client>,
     /// What was done.
     pub audit: Audit,
     /// Numbers.
@@ -153,6 +158,8 @@ impl Operations {
             "gc" => told(self.gc(asked(args)?, actor).await?),
             "audit" => told(self.audit_page(asked(args)?).await?),
             "refresh" => told(self.refresh(asked(args)?).await?),
+            "sumdb" => told(self.sumdb_state()?),
+            "sumdb-trust" => told(self.sumdb_trust(asked(args)?, actor).await?),
             "verify" => told(self.verify(actor).await?),
             "rebuild" => told(self.stores.verify.rebuild().await?),
             "findings" => told(self.findings().await?),

@@ -20,6 +20,8 @@ pub struct FindingLine {
     pub text: String,
 }
 
+/// What is said wherever an operator looks, while nothing is verified.
+pub const UNVERIFIED: &str = "nothing that comes from upstream is verified";
 /// What a verification says that was stopped.
 const NOT_ALL: &str = "not all was verified";
 
@@ -84,6 +86,10 @@ impl Operations {
         }
         for opening in self.policy.openings().await? {
             findings.push(format!("{} may leave (rule: {}) though it is {}", opening.path, opening.rule, opening.opened.relation()));
+        }
+        let upstream = &self.config.upstream;
+        if upstream.is_believed() {
+            findings.push(format!("{UNVERIFIED} (upstream.verify, {})", upstream.verify.source));
         }
         findings.extend(self.upstream.clock_finding());
         let index = self.stores.records.hosted_index().await?;

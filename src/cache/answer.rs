@@ -4,10 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::egress::Denied;
 use crate::upstream::UpstreamError;
 
-use super::Body;
+use super::memo::sha256;
+use super::shelf::strong;
+use super::{Body, Mismatch, Unvouched, VouchError};
 
 /// How an answer came about (RFC 9211).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +67,14 @@ pub struct Cached {
     pub etag: Option<String>,
 }
 
+impl Cached {
+    /// Of bytes that are at hand, whole.
+    pub(crate) fn whole(bytes: Bytes, content_type: &'static str, status: CacheStatus) -> Self {
+        let etag = Some(strong(&sha256(&bytes)));
+        Self { body: Body::Bytes(bytes), content_type, status, etag }
+    }
+}
+
 /// Upstream says that it does not have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Absence {
@@ -101,6 +113,12 @@ pub enum CacheError {
     /// It waited for its turn to ask upstream, in vain.
     #[error("too many transfers from upstream are under way: waited {} s for a turn", .0.as_secs())]
     Busy(Duration),
+    /// Nobody vouches for it.
+    #[error(transparent)]
+    Unvouched(Arc<Unvouched>),
+    /// It is not what the checksum database says.
+    #[error(transparent)]
+    Mismatch(Arc<Mismatch>),
     /// It broke here.
     #[error("{0}")]
     Storage(String),
@@ -127,7 +145,12 @@ impl CacheError {
     pub(super) fn is_outage(&self) -> bool {
         match self {
             Self::Timeout(_) | Self::Upstream(_) | Self::Off | Self::Busy(_) => true,
-            Self::Denied(_) | Self::Storage(_) => false,
+            Self::Denied(_) | Self::Unvouched(_) | Self::Mismatch(_) | Self::Storage(_) => false,
         }
+    }
+
+    /// Whether upstream has it, and nobody can be asked whether it is the right thing.
+    pub(super) fn is_unverifiable(&self) -> bool {
+        matches!(self, Self::Unvouched(unvouched) if matches!(unvouched.error, VouchError::Away(_)))
     }
 }

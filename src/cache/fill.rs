@@ -17,6 +17,7 @@ use super::freshness::Age;
 use super::place::Asset;
 use super::queue::TooBusy;
 use super::shelf::{Answer, Kept};
+use super::take::Taking;
 use super::{Body, CacheError, Inner};
 
 /// So many bodies that are long and in memory at once.
@@ -29,10 +30,36 @@ pub(super) type Landed = Result<Filled, CacheError>;
 pub(super) enum Filled {
     /// It was there already.
     Fresh(Arc<Answer>),
-    /// It came; `stored`: and stays.
-    Came { kept: Kept, stored: bool },
-    /// It cannot be kept and is too long to hand around: whoever takes it first has it.
-    Passing(Arc<Mutex<Option<Body>>>),
+    /// It came; `stored`: and stays; `vouched`: and somebody vouched for it.
+    Came { kept: Kept, stored: bool, vouched: bool },
+    /// It cannot be kept and is too long to hand around: whoever takes it first has it. `vouched`: its end comes once somebody vouched
+    /// for it.
+    Passing { body: Arc<Mutex<Option<Body>>>, vouched: bool },
+}
+
+impl Filled {
+    /// Whether somebody vouched for it, if anybody need.
+    fn is_vouched(&self) -> bool {
+        match self {
+            Self::Fresh(answer) => answer.vouched || matches!(answer.kept, Kept::Absent(_)),
+            Self::Came { kept, vouched, .. } => *vouched || matches!(kept, Kept::Absent(_)),
+            Self::Passing { vouched, .. } => *vouched,
+        }
+    }
+}
+
+/// Why nothing became of an upstream's answer.
+pub(super) enum NotTaken {
+    /// The upstream failed: by the chain's separator another may be asked.
+    Failed(UpstreamError),
+    /// Nobody else is asked: a wrong answer is no outage, and what nobody vouches for would be no better from elsewhere.
+    Refused(CacheError),
+}
+
+impl From<UpstreamError> for NotTaken {
+    fn from(error: UpstreamError) -> Self {
+        Self::Failed(error)
+    }
 }
 
 /// A fill under way; it goes on when this is dropped.
@@ -85,6 +112,10 @@ impl Inner {
             if anew && matches!(&landed, Ok(Filled::Fresh(answer)) if answer.at.is_some()) {
                 continue;
             }
+            // As above: one that began under settings by which nobody need vouch for it.
+            if matches!(&landed, Ok(filled) if !filled.is_vouched()) && self.trust.due(asset).is_some() {
+                continue;
+            }
             return landed;
         }
     }
@@ -107,7 +138,7 @@ impl Inner {
             let _landing = landing;
             let fill = async {
                 // The one before may have ended between our look and now.
-                match self.stock.look_up(&asset).await? {
+                match self.kept(&asset, &principal).await? {
                     Some(answer) if self.is_good(&asset, &answer, anew) => Ok(Filled::Fresh(answer)),
                     _ => self.fetch(&asset, &principal, true).await,
                 }
@@ -129,26 +160,33 @@ impl Inner {
 
     /// Asks the chain, when it is this one's turn. `keep`: and keeps what comes.
     pub(super) async fn fetch(&self, asset: &Asset, principal: &str, keep: bool) -> Landed {
-        let turn = self.stock.queue.turn(self.patience).await;
+        let queue = match asset {
+            Asset::Module(..) => &self.stock.queue,
+            Asset::Sumdb(..) => &self.stock.sumdb_queue,
+        };
+        let turn = queue.turn(self.patience).await;
         let _turn = turn.map_err(|TooBusy(waited)| CacheError::Busy(waited))?;
-        self.ask_all(asset, principal, keep).await
+        let taking = Taking { asset, principal, keep, witness: self.witness(asset, principal) };
+        self.ask_all(taking).await
     }
 
-    async fn ask_all(&self, asset: &Asset, principal: &str, keep: bool) -> Landed {
-        let mut walk = self.upstream.walk();
+    async fn ask_all(&self, mut taking: Taking<'_>) -> Landed {
+        let Taking { asset, principal, .. } = taking;
+        let mut walk = self.upstream.walk(asset.role());
         while let Some(hop) = walk.next() {
             let tried = match self.ask(hop, asset, principal).await {
                 Ok(Reply::Absent(absent)) => {
                     walk.absent(absent);
                     continue;
                 }
-                Ok(Reply::Found(incoming)) => self.take(asset, *incoming, keep).await,
-                Err(e) => Err(e),
+                Ok(Reply::Found(incoming)) => self.take(&mut taking, *incoming).await,
+                Err(e) => Err(NotTaken::Failed(e)),
             };
             match tried {
                 Ok(filled) => return Ok(filled),
-                Err(e @ UpstreamError::Denied(_)) => return Err(e.into()),
-                Err(error) => {
+                Err(NotTaken::Refused(error)) => return Err(error),
+                Err(NotTaken::Failed(e @ UpstreamError::Denied(_))) => return Err(e.into()),
+                Err(NotTaken::Failed(error)) => {
                     // That it is down was told when it went down.
                     if !matches!(error, UpstreamError::Down(_)) {
                         tracing::warn!(%asset, %error, "an upstream failed");
@@ -159,7 +197,7 @@ impl Inner {
         }
         let absent = walk.end()?;
         let stored = self.keep_absence(asset, &absent).await;
-        Ok(Filled::Came { kept: Kept::Absent(absent), stored })
+        Ok(Filled::Came { kept: Kept::Absent(absent), stored, vouched: false })
     }
 
     /// One hop, with a permit of its own.

@@ -31,6 +31,10 @@ impl Terms {
     /// An age counts from when upstream said so. An answer from the future, by a clock that went back, is old.
     pub(super) fn age(&self, asset: &Asset, answer: &Answer, now: SystemTime) -> Age {
         let Some(at) = answer.at else { return Age::Fresh };
+        // Unverified, and all the same the same for ever.
+        if asset.is_immutable() && matches!(answer.kept, Kept::Found { .. }) {
+            return Age::Fresh;
+        }
         let Ok(age) = now.duration_since(at) else { return Age::Old };
         match &answer.kept {
             _ if asset.is_never_fresh() => Age::Old,
@@ -58,7 +62,7 @@ mod tests {
     }
 
     fn age(terms: &Terms, asset: &Asset, kept: &Kept, age: Duration) -> Age {
-        let answer = Answer { key: String::new(), kept: kept.clone(), at: Some(at(0)) };
+        let answer = Answer { key: String::new(), kept: kept.clone(), at: Some(at(0)), h1: None, vouched: false };
         terms.age(asset, &answer, at(0) + age)
     }
 
@@ -83,7 +87,7 @@ mod tests {
 
     #[test]
     fn what_never_changes_is_fresh_and_what_comes_from_the_future_is_old() {
-        let answer = |at| Answer { key: String::new(), kept: found(), at };
+        let answer = |at| Answer { key: String::new(), kept: found(), at, h1: None, vouched: false };
         assert_eq!(TERMS.age(&list(), &answer(None), at(1 << 40)), Age::Fresh);
         assert_eq!(TERMS.age(&list(), &answer(Some(at(1))), at(0)), Age::Old);
     }

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::module::Version;
+use crate::module::{Version, VersionError, major};
 use crate::protocol::{ModuleAsk, SumdbWhat};
 use crate::tlog::Tile;
 
@@ -49,11 +49,16 @@ pub(crate) fn bytes_max(asset: &Asset) -> u64 {
 /// What is served for this body, whole and within [`bytes_max`]; or what is wrong with it.
 pub(crate) fn judge(asset: &Asset, body: Bytes) -> Result<Bytes, String> {
     match asset {
-        Asset::Module(_, ask) => match ask {
+        Asset::Module(path, ask) => match ask {
             ModuleAsk::List => list(&body).map(Bytes::from),
             ModuleAsk::Latest => info(&body).map(drop).map(|()| body),
             ModuleAsk::Info(version) => exact_info(&body, version).map(Bytes::from),
-            ModuleAsk::Query(_) => info(&body)?.render().map(Bytes::from),
+            ModuleAsk::Query(_) => {
+                let info = info(&body)?;
+                let version = info.version.parse().map_err(|e: VersionError| e.to_string())?;
+                major::check(path, &version).map_err(|e| e.to_string())?;
+                info.render().map(Bytes::from)
+            }
             // No go.mod begins so, but the pages of networks that ask for a log-in do.
             ModuleAsk::Mod(_) if body.trim_ascii_start().starts_with(b"<") => Err("a page of HTML".to_owned()),
             ModuleAsk::Mod(_) | ModuleAsk::Zip(_) => Ok(body),
@@ -87,6 +92,11 @@ fn info(body: &[u8]) -> Result<Info<'_>, String> {
         OffsetDateTime::parse(time, &Rfc3339).map_err(|e| format!("bad Time: {e}"))?;
     }
     Ok(info)
+}
+
+/// The version that an `.info` names.
+pub(crate) fn version_of(body: &[u8]) -> Result<Version, String> {
+    info(body)?.version.parse().map_err(|e: VersionError| e.to_string())
 }
 
 fn exact_info(body: &[u8], version: &Version) -> Result<Vec<u8>, String> {

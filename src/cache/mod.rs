@@ -12,23 +12,30 @@
 
 mod answer;
 pub mod body;
+mod check;
 mod fill;
 mod freshness;
 pub mod index;
 mod judge;
 mod last_copy;
+mod lookups;
 mod memo;
 mod memory;
 mod offline;
 mod passing;
 mod place;
 mod queue;
+mod recheck;
 mod renew;
 mod shelf;
 mod sweep;
 mod take;
+mod trust;
+mod verdicts;
 mod verify;
 mod versions;
+mod vouch;
+mod witness;
 #[cfg(test)]
 mod tests;
 
@@ -39,16 +46,18 @@ pub use answer::{Absence, CacheError, CacheStatus, Cached, Resolved};
 pub use body::{Body, OpenFile};
 pub use index::Usage;
 pub use memory::MemoryUsage;
+pub use recheck::{FIRST_REST, Rounds};
 pub use renew::Renewed;
 pub use sweep::{Garbage, GcReport, Purged, Swept};
 pub use verify::{Finding, Verified};
+pub use vouch::{Mismatch, NoDatabase, Part, Unvouched, Vouch, VouchError, Vouched};
 
-use crate::config;
+use crate::config::{self, Sourced};
 use crate::egress::Gate;
 use crate::module::version::escape_query;
-use crate::module::{ModulePath, Version};
+use crate::module::{ModulePath, Pattern, Version};
 use crate::observe::audit::Audit;
-use crate::observe::metrics::{FillMetrics, UpstreamRole};
+use crate::observe::metrics::{Metrics, UpstreamRole};
 use crate::observe::spawn_blocking;
 use crate::protocol::ModuleAsk;
 use crate::stop::Stop;
@@ -63,6 +72,8 @@ pub(crate) use place::Asset;
 use queue::Queue;
 pub(crate) use shelf::DAMAGED;
 use shelf::{Answer, Content, Kept, NotKept, Shelf};
+use trust::Trust;
+use verdicts::Verdicts;
 
 /// Below its `tmp/`: what is being filled.
 const TMP_DIR: &str = "cache";
@@ -92,7 +103,11 @@ pub struct Stock {
     gate: Arc<Gate>,
     records: Arc<dyn Records>,
     flights: Arc<Flights>,
+    /// Transfers of modules.
     queue: Arc<Queue>,
+    /// Transfers from checksum databases: a file that has its turn waits for its record, which must not wait for files.
+    sumdb_queue: Arc<Queue>,
+    verdicts: Verdicts,
     clock: Clock,
 }
 
@@ -109,7 +124,7 @@ impl Stock {
         config: &config::Cache,
         gate: Arc<Gate>,
         records: Arc<dyn Records>,
-        metrics: FillMetrics,
+        metrics: &Metrics,
         audit: Audit,
     ) -> Result<Self, OpenError> {
         Self::open_at(data, config, gate, records, metrics, audit, Arc::new(SystemTime::now))
@@ -120,12 +135,13 @@ impl Stock {
         config: &config::Cache,
         gate: Arc<Gate>,
         records: Arc<dyn Records>,
-        metrics: FillMetrics,
+        metrics: &Metrics,
         audit: Audit,
         clock: Clock,
     ) -> Result<Self, OpenError> {
-        let shelf = Shelf::open(&data.cache(), &data.index(), &data.tmp().join(TMP_DIR), data.disk().clone(), bounds(config), audit)
-            .map_err(|source| OpenError { dir: data.root().display().to_string(), source })?;
+        let shelf =
+            Shelf::open(&data.cache(), &data.index(), &data.tmp().join(TMP_DIR), data.disk().clone(), bounds(config), audit.clone())
+                .map_err(|source| OpenError { dir: data.root().display().to_string(), source })?;
         Ok(Self {
             shelf: Arc::new(shelf),
             data: data.clone(),
@@ -133,7 +149,9 @@ impl Stock {
             gate,
             records,
             flights: Arc::default(),
-            queue: Arc::new(Queue::new(queue::TRANSFERS_MAX, metrics)),
+            queue: Arc::new(Queue::new(queue::TRANSFERS_MAX, metrics.fills.clone())),
+            sumdb_queue: Arc::new(Queue::new(queue::TRANSFERS_MAX, metrics.fills.clone())),
+            verdicts: Verdicts::new(audit, metrics.verify.clone()),
             clock,
         })
     }
@@ -154,12 +172,12 @@ impl Stock {
         let (shelf, memory, asset) = (self.shelf.clone(), self.memory.clone(), asset.clone());
         let looked = spawn_blocking(move || {
             let before = memory.before(&asset);
-            let looked = shelf.look_up(&asset).map_err(|e| CacheError::Storage(format!("cannot read what is cached of {asset}: {e}")))?;
-            let Some(answer) = looked.map(Arc::new) else { return Ok(None) };
+            let looked = shelf.look_up(&asset).map_err(|e| unreadable(&asset, &e))?;
+            let Some(answer) = looked.map(|(answer, _)| Arc::new(answer)) else { return Ok(None) };
             memory.put(&asset, &answer, before);
             Ok(Some(answer))
         });
-        looked.await.unwrap_or_else(|e| Err(CacheError::Storage(format!("looking into the cache broke off: {e}"))))
+        looked.await.unwrap_or_else(|e| Err(broke_off(&e)))
     }
 
     async fn on_disk<T: Send + 'static>(&self, run: impl FnOnce(&Shelf) -> Result<T, NotKept> + Send + 'static) -> Result<T, NotKept> {
@@ -197,6 +215,14 @@ impl Stock {
     }
 }
 
+fn unreadable(asset: &Asset, error: &std::io::Error) -> CacheError {
+    CacheError::Storage(format!("cannot read what is cached of {asset}: {error}"))
+}
+
+fn broke_off(error: &tokio::task::JoinError) -> CacheError {
+    CacheError::Storage(format!("looking into the cache broke off: {error}"))
+}
+
 fn bounds(config: &config::Cache) -> Bounds {
     Bounds { bytes_max: config.max_size, free_min: config.min_free }
 }
@@ -213,6 +239,7 @@ struct Inner {
     terms: Terms,
     /// `limits.queue`
     patience: Duration,
+    trust: Trust,
 }
 
 /// Who asks, and how.
@@ -232,10 +259,26 @@ impl Cache {
 
     /// The stock under these settings. A fill goes on by the way upstream that it began with; whether it may make another attempt
     /// is for the stock's gate to say. `patience`: how long a fill may wait for its turn. The bounds on disk and memory are the
-    /// stock's.
+    /// stock's. Nothing is verified: `upstream.verify = "off"`.
     pub fn new(stock: Stock, config: &config::Cache, patience: Duration, upstream: Arc<Upstream>) -> Self {
         let terms = Terms { fresh: config.fresh, stale: config.stale, not_found: config.not_found };
-        Self { inner: Arc::new(Inner { stock, upstream, terms, patience }) }
+        Self { inner: Arc::new(Inner { stock, upstream, terms, patience, trust: Trust::Unchecked }) }
+    }
+
+    /// The same for the client of a checksum database, which verifies what it asks for: a look-up is kept by [`Cache::keep_lookup`] alone.
+    pub fn for_database(&self) -> Self {
+        self.trusting(Trust::Database)
+    }
+
+    /// The same where `voucher` vouches for every zip and go.mod before its last byte is given out, and before it is kept; for all but
+    /// the modules that `unverified` matches.
+    pub fn vouched(&self, voucher: Arc<dyn Vouch>, unverified: &[Sourced<Pattern>]) -> Self {
+        self.trusting(Trust::Required { voucher, unverified: unverified.into() })
+    }
+
+    fn trusting(&self, trust: Trust) -> Self {
+        let Inner { stock, upstream, terms, patience, .. } = &*self.inner;
+        Self { inner: Arc::new(Inner { stock: stock.clone(), upstream: upstream.clone(), terms: *terms, patience: *patience, trust }) }
     }
 
     /// Answers a question about a public module.
@@ -262,7 +305,7 @@ impl Cache {
     /// Answers for any asset.
     pub(crate) async fn get(&self, asset: Asset, asker: Asker<'_>) -> Result<Resolved, CacheError> {
         let inner = &self.inner;
-        let kept = inner.stock.look_up(&asset).await?;
+        let kept = inner.kept(&asset, asker.principal).await?;
         if let Some(answer) = &kept
             && (!asker.anew || answer.at.is_none())
         {
@@ -278,6 +321,11 @@ impl Cache {
         }
         match inner.from_upstream(&asset, asker).await {
             Err(e) if e.is_outage() => inner.offline(&asset, kept.as_deref()).await?.ok_or(e),
+            // Upstream has it, so that an absence would be a lie.
+            Err(e) if e.is_unverifiable() => match kept {
+                Some(answer) if matches!(answer.kept, Kept::Found { .. }) => Ok(resolved(&asset, answer.kept.clone(), CacheStatus::Stale)),
+                _ => Err(e),
+            },
             answered => answered,
         }
     }
@@ -316,10 +364,10 @@ impl Cache {
         self.inner.stock.shelf.gc((self.inner.stock.clock)(), true, stop)
     }
 
-    /// Re-reads everything that is kept. What is not as it was written is set aside, and found. Blocks on the disk. Ends early, with
-    /// what it has found, once `stop` is asked.
+    /// Re-reads everything that is kept. What is not as it was written, or not what its verified record says, is set aside, and found.
+    /// Blocks on the disk. Ends early, with what it has found, once `stop` is asked.
     pub fn verify(&self, stop: &Stop) -> Verified {
-        self.inner.stock.shelf.verify(stop)
+        self.inner.stock.shelf.verify(self.inner.trust.database(), stop)
     }
 }
 
@@ -344,8 +392,8 @@ impl Inner {
 
     async fn from_upstream(self: &Arc<Self>, asset: &Asset, asker: Asker<'_>) -> Result<Resolved, CacheError> {
         let mut landed = self.filled(asset, asker.principal, asker.anew).await?;
-        if let Filled::Passing(slot) = &landed {
-            let body = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Filled::Passing { body, .. } = &landed {
+            let body = body.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(body) = body {
                 return Ok(passing(asset, body));
             }
@@ -353,9 +401,9 @@ impl Inner {
         }
         match landed {
             Filled::Fresh(answer) => Ok(resolved(asset, answer.kept.clone(), CacheStatus::Hit)),
-            Filled::Came { kept, stored: true } => Ok(resolved(asset, kept, CacheStatus::Miss)),
-            Filled::Came { kept, stored: false } => Ok(resolved(asset, kept, CacheStatus::Bypass)),
-            Filled::Passing(slot) => match slot.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            Filled::Came { kept, stored: true, .. } => Ok(resolved(asset, kept, CacheStatus::Miss)),
+            Filled::Came { kept, stored: false, .. } => Ok(resolved(asset, kept, CacheStatus::Bypass)),
+            Filled::Passing { body, .. } => match body.lock().unwrap_or_else(PoisonError::into_inner).take() {
                 Some(body) => Ok(passing(asset, body)),
                 None => Err(CacheError::Storage("a body was taken twice".to_owned())),
             },

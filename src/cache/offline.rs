@@ -10,15 +10,12 @@
 //! is the one by which the command worked before.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::os::unix::fs::FileExt as _;
 
 use bytes::Bytes;
 use time::format_description::well_known::Rfc3339;
 
 use crate::module::version::{latest, of_revision};
 use crate::module::{ModulePath, Version};
-use crate::observe::spawn_blocking;
 use crate::protocol::ModuleAsk;
 
 use super::memo::sha256;
@@ -84,17 +81,7 @@ impl Inner {
 
     /// The lines of a list that was judged when it came, by version.
     async fn lines(&self, list: Content) -> Result<BTreeMap<Version, String>, CacheError> {
-        let bytes = match list {
-            Content::Bytes(bytes) => bytes,
-            Content::File { file, from, len } => {
-                let _turn = self.stock.flights.big_bodies.acquire().await;
-                let read = spawn_blocking(move || {
-                    let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
-                    file.read_exact_at(&mut bytes, from).map(|()| bytes)
-                });
-                read.await.map_err(|e| unreadable(&e))?.map_err(|e| unreadable(&e))?.into()
-            }
-        };
+        let bytes = self.stock.whole(list).await?;
         // As it was judged, it is.
         let text = std::str::from_utf8(&bytes).map_err(|e| unreadable(&e))?;
         let version_of = |line: &str| line.split_ascii_whitespace().next()?.parse().ok();

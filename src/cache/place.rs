@@ -6,6 +6,7 @@
 
 use crate::module::version::unescape_query;
 use crate::module::{ModulePath, Version};
+use crate::observe::metrics::UpstreamRole;
 use crate::protocol::{ModuleAsk, SumdbWhat};
 use std::fmt;
 
@@ -59,6 +60,14 @@ impl Asset {
         }
     }
 
+    /// In which role an upstream is asked for it.
+    pub(crate) fn role(&self) -> UpstreamRole {
+        match self {
+            Self::Module(..) => UpstreamRole::Modules,
+            Self::Sumdb(..) => UpstreamRole::Sumdb,
+        }
+    }
+
     /// Whether it is asked again each time, however young the last answer is.
     pub(crate) fn is_never_fresh(&self) -> bool {
         matches!(self, Self::Sumdb(_, SumdbWhat::Latest))
@@ -82,7 +91,10 @@ impl Asset {
             Self::Sumdb(name, what) => {
                 let below = |rest: String| good(format!("download/sumdb/{name}/{rest}"));
                 match what {
-                    SumdbWhat::Lookup(path, version) => Place { file: below(lookup_name(path, version)), memo: None },
+                    SumdbWhat::Lookup(path, version) => {
+                        let lookup = lookup_name(path, version);
+                        Place { memo: good(format!("queries/sumdb/{name}/{lookup}")), file: below(lookup) }
+                    }
                     SumdbWhat::Tile(tile) => Place { file: below(tile.to_string()), memo: None },
                     SumdbWhat::Latest => Place { file: None, memo: good(format!("queries/sumdb/{name}/latest")) },
                     SumdbWhat::Supported => Place::default(),
@@ -93,7 +105,7 @@ impl Asset {
 }
 
 impl Asset {
-    /// What is kept in an immutable file but a zip's; the inverse of [`Asset::place`].
+    /// What is kept in an immutable file; the inverse of [`Asset::place`].
     pub(crate) fn of_file(key: &str) -> Option<Self> {
         let rest = key.strip_prefix("download/")?;
         if let Some(rest) = rest.strip_prefix("sumdb/") {
@@ -114,6 +126,7 @@ impl Asset {
         let ask = match ext {
             "info" => ModuleAsk::Info(version),
             "mod" => ModuleAsk::Mod(version),
+            "zip" => ModuleAsk::Zip(version),
             _ => return None,
         };
         Some(Self::Module(ModulePath::unescape(path).ok()?, ask))
@@ -181,7 +194,8 @@ impl Belongings {
     /// Whether this key is one of them.
     pub(crate) fn contain(&self, key: &str) -> bool {
         let version = self.version.as_deref();
-        if let Some((_, record)) = key.strip_prefix("download/sumdb/").and_then(|rest| rest.split_once("/lookup/")) {
+        let of_sumdb = key.strip_prefix("download/sumdb/").or_else(|| key.strip_prefix("queries/sumdb/"));
+        if let Some((_, record)) = of_sumdb.and_then(|rest| rest.split_once("/lookup/")) {
             let of = record.strip_prefix(&self.path).and_then(|rest| rest.strip_prefix('@'));
             return of.is_some_and(|of| version.is_none_or(|version| of == version));
         }
@@ -249,6 +263,7 @@ mod tests {
             "queries/example.com/!m/@v/list",
             "queries/example.com/!m/@latest",
             "download/sumdb/s.org/lookup/example.com/!m@v1.0.1",
+            "queries/sumdb/s.org/lookup/example.com/!m@v1.0.1",
         ];
         let of_others = [
             "download/example.com/!m/v2/@v/v1.0.0.zip",

@@ -56,6 +56,10 @@ pub(super) struct Answer {
     pub(super) kept: Kept,
     /// When upstream said so; `None` for what never changes.
     pub(super) at: Option<SystemTime>,
+    /// Of a zip: the hash that is kept beside it.
+    pub(super) h1: Option<H1>,
+    /// Somebody vouched for it, in this process.
+    pub(super) vouched: bool,
 }
 
 /// Why something is not kept; it is served all the same.
@@ -108,45 +112,53 @@ impl Shelf {
         Ok(Self { index, upkeep, disk, tmp: tmp.to_owned(), audit })
     }
 
-    /// What is kept for an asset.
+    /// What is kept for an asset, which is not evicted while the lease lives.
     ///
     /// # Errors
     ///
     /// Something is kept, or may be, and cannot be read.
-    pub(super) fn look_up(&self, asset: &Asset) -> io::Result<Option<Answer>> {
+    pub(super) fn look_up(&self, asset: &Asset) -> io::Result<Option<(Answer, Arc<Lease>)>> {
         let place = asset.place();
         if let Some(key) = place.file
-            && let Some(kept) = self.file(asset, &key)?
+            && let Some(((kept, h1), lease)) = self.file(asset, &key)?
         {
-            return Ok(Some(Answer { key, kept, at: None }));
+            return Ok(Some((Answer { key, kept, at: None, h1, vouched: lease.is_vouched() }, lease)));
         }
         let Some(key) = place.memo else { return Ok(None) };
         let read = self.checked(&key, |file, len, noted| if len == noted { read_memo(&key, file, len) } else { Ok(None) })?;
-        let Some((memo, content)) = read else { return Ok(None) };
+        let Some(((memo, content), lease)) = read else { return Ok(None) };
         let kept = match (memo.status, content) {
             (200, content) => Kept::Found { content, etag: Some(strong(&memo.sha256)) },
             (status, Content::Bytes(text)) => Kept::Absent(Absent { status, text: String::from_utf8_lossy(&text).into_owned() }),
             (_, Content::File { .. }) => return Ok(None),
         };
-        Ok(Some(Answer { key, kept, at: Some(memo.at()) }))
+        let answer = Answer { key, kept, at: Some(memo.at()), h1: None, vouched: lease.is_vouched() };
+        Ok(Some((answer, lease)))
     }
 
-    fn file(&self, asset: &Asset, key: &str) -> io::Result<Option<Kept>> {
+    fn file(&self, asset: &Asset, key: &str) -> io::Result<Option<((Kept, Option<H1>), Arc<Lease>)>> {
         match sidecar(key) {
             Some(beside) => self.checked(key, |file, len, noted| {
                 let Some(h1) = read_hash(&self.index.path(&beside))? else { return Ok(None) };
                 if len == 0 || len + h1.to_string().len() as u64 != noted {
                     return Ok(None);
                 }
-                Ok(Some(Kept::Found { content: content(file, 0, len)?, etag: Some(weak(&h1)) }))
+                Ok(Some((Kept::Found { content: content(file, 0, len)?, etag: Some(weak(&h1)) }, Some(h1))))
             }),
-            None => self.checked(key, |file, len, noted| if len == noted { read_file(asset, file, len) } else { Ok(None) }),
+            None => self.checked(key, |file, len, noted| {
+                let kept = if len == noted { read_file(asset, file, len)? } else { None };
+                Ok(kept.map(|kept| (kept, None)))
+            }),
         }
     }
 
     /// Opens a file that the index knows and has `read` judge it, by its length and the one that the index noted; what
     /// `read` does not accept, or is shorter than it was when it was opened, is set aside.
-    fn checked<T>(&self, key: &str, read: impl FnOnce(&OpenFile, u64, u64) -> io::Result<Option<T>>) -> io::Result<Option<T>> {
+    fn checked<T>(
+        &self,
+        key: &str,
+        read: impl FnOnce(&OpenFile, u64, u64) -> io::Result<Option<T>>,
+    ) -> io::Result<Option<(T, Arc<Lease>)>> {
         let Some(lease) = self.index.lease(key)?.map(Arc::new) else { return Ok(None) };
         let noted = lease.bytes();
         let opened = File::open(self.index.path(key)).and_then(|file| file.metadata().map(|meta| (file, meta.len())));
@@ -171,24 +183,29 @@ impl Shelf {
         if judged.is_none() && self.index.set_aside(key, &lease) {
             tracing::warn!(file = key, "a cached file is corrupt; it is set aside");
             let (kind, text) = (DAMAGED.to_owned(), "not as it was written; it is set aside".to_owned());
-            self.audit.record(&Actor::local("modgate"), &Event::Integrity { kind, path: key.to_owned(), text });
+            self.record(&Event::Integrity { kind, path: key.to_owned(), text });
         }
-        Ok(judged)
+        Ok(judged.map(|judged| (judged, lease)))
+    }
+
+    /// Into the audit trail, as what the gateway found by itself.
+    pub(super) fn record(&self, event: &Event) {
+        self.audit.record(&Actor::local("modgate"), event);
     }
 
     /// Keeps an answer that never changes.
-    pub(super) fn keep_file(&self, key: Option<&str>, body: &Bytes) -> Result<(), NotKept> {
+    pub(super) fn keep_file(&self, key: Option<&str>, body: &Bytes) -> Result<Lease, NotKept> {
         self.write(key.ok_or(NotKept::NoPlace)?, body)
     }
 
     /// Keeps an answer with a date.
-    pub(super) fn keep_memo(&self, key: Option<&str>, status: u16, now: SystemTime, body: &[u8]) -> Result<(), NotKept> {
+    pub(super) fn keep_memo(&self, key: Option<&str>, status: u16, now: SystemTime, body: &[u8]) -> Result<Lease, NotKept> {
         let key = key.ok_or(NotKept::NoPlace)?;
         let file = Memo::new(key, status, now, body).file(body).ok_or(NotKept::NoPlace)?;
         self.write(key, &file)
     }
 
-    fn write(&self, key: &str, bytes: &[u8]) -> Result<(), NotKept> {
+    fn write(&self, key: &str, bytes: &[u8]) -> Result<Lease, NotKept> {
         let reservation = self.index.reserve(bytes.len() as u64).ok_or(NotKept::NoRoom)?;
         let mut staged = Staged { file: self.stage_file()?, reservation, len: 0, disk: self.disk.clone() };
         staged.write(bytes)?;
@@ -196,7 +213,7 @@ impl Shelf {
         let to = self.index.path(key);
         let Staged { mut reservation, file: (_, tmp), len, disk } = staged;
         let lease = reservation.commit(key, len, || place(&disk, &tmp, &to))?;
-        lease.map(drop).ok_or(NotKept::Closed)
+        lease.ok_or(NotKept::Closed)
     }
 
     fn stage_file(&self) -> Result<(File, TempPath), DurableError> {
@@ -209,10 +226,21 @@ impl Shelf {
         Ok(Staged { file: self.stage_file()?, reservation, len: 0, disk: self.disk.clone() })
     }
 
-    /// Keeps a staged zip and its hash. Returns it open, kept or not, and why it is not kept.
-    pub(super) fn keep_zip(&self, key: Option<&str>, mut staged: Staged, h1: &H1) -> io::Result<(OpenFile, Result<(), NotKept>)> {
+    /// Keeps a staged zip and its hash; `vouched`: somebody vouched for it. Returns it open, kept or not, and why it is not kept.
+    pub(super) fn keep_zip(
+        &self,
+        key: Option<&str>,
+        mut staged: Staged,
+        h1: &H1,
+        vouched: bool,
+    ) -> io::Result<(OpenFile, Result<(), NotKept>)> {
         match self.commit_zip(key, &mut staged, h1) {
-            Ok(lease) => Ok((OpenFile::holding(staged.reader()?, lease), Ok(()))),
+            Ok(lease) => {
+                if vouched {
+                    lease.vouch();
+                }
+                Ok((OpenFile::holding(staged.reader()?, lease), Ok(())))
+            }
             Err(why) => Ok((staged.unkept()?, Err(why))),
         }
     }
@@ -236,12 +264,12 @@ impl Shelf {
         lease.ok_or(NotKept::Closed)
     }
 
-    /// Forgets an absence that is none any more.
+    /// Drops what does not count any more: an absence that is over, say.
     pub(super) fn forget(&self, key: Option<&str>) {
         if let Some(key) = key.filter(|key| !matches!(self.index.lease(key), Ok(None)))
             && let Err(error) = self.index.remove(key)
         {
-            tracing::warn!(file = key, %error, "cannot remove an absence that is over");
+            tracing::warn!(file = key, %error, "cannot remove what does not count any more");
         }
     }
 }

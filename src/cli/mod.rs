@@ -26,6 +26,7 @@ pub mod password;
 pub mod refresh;
 mod samples;
 pub mod serve;
+pub mod sumdb;
 pub mod token;
 pub mod verify;
 
@@ -84,6 +85,9 @@ enum Command {
     Refresh(refresh::Options),
     /// List, or remove, what is of no use any more
     Gc(gc::Options),
+    /// Show which tree of the public checksum database is believed, and decide where it showed two
+    #[command(subcommand)]
+    Sumdb(sumdb::Command),
     /// Re-hash everything that is kept
     Verify(verify::Options),
     /// Write all that cannot be made anew into one archive, while serving
@@ -140,6 +144,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Password => password::run(),
         Command::Refresh(options) => connected(global, async |server| refresh::run(&server, options).await),
         Command::Gc(options) => connected(global, async |server| gc::run(&server, options).await),
+        Command::Sumdb(command) => connected(global, async |server| sumdb::run(&server, command).await),
         Command::Verify(options) => connected(global, async |server| verify::run(&server, options).await),
         Command::Backup(options) => connected(global, async |server| backup::take(server, options).await),
         Command::Restore(options) => backup::put(global, options),

@@ -17,12 +17,14 @@ use self::reload::Running;
 use super::{Global, certificates, descriptors, notify, out, samples};
 use crate::access::{self, ADMIN_TOKEN_FILE};
 use crate::admin::{Foundation, Operations, SOCKET_FILE};
+use crate::cache::{FIRST_REST, Rounds};
 use crate::config::{self, Environment, Flags, Loaded};
 use crate::http::front::{Front, House};
 use crate::http::keeper::Keeper;
 use crate::http::paste::{self, Reached};
 use crate::http::{Drained, Inherited, Server};
 use crate::observe::logs::{self, Logging};
+use crate::stop::Stop;
 use crate::store::DataDir;
 
 /// Beyond the `server.drain` of the process before us, which lets go of the data directory within that.
@@ -111,6 +113,7 @@ async fn serve(flags: Flags, loaded: Loaded, logging: Logging, inherited: Inheri
     if let Some(keeper) = keeper.clone() {
         tokio::spawn(keeper.keep(stopping.clone()));
     }
+    tokio::spawn(recheck(front.clone(), foundation.stop().clone(), stopping.clone()));
     let foundation = Arc::new(foundation);
     let mut running = Running { flags, loaded, foundation, front, keeper, bounds, logging, addresses, draining: stopping, resizing: None };
     notify::ready();
@@ -133,6 +136,20 @@ async fn serve(flags: Flags, loaded: Loaded, logging: Logging, inherited: Inheri
         Drained::Cut => tracing::warn!("requests were cut: they had not ended in time"),
     }
     Ok(())
+}
+
+/// Reads what is cached again, a file at a time, until the server drains.
+async fn recheck(front: Arc<Front>, stop: Stop, mut stopping: watch::Receiver<bool>) {
+    let (mut rounds, mut rest) = (Rounds::default(), FIRST_REST);
+    loop {
+        // It holds on to nothing while it rests: the house may be another one after that, or none.
+        tokio::select! {
+            () = tokio::time::sleep(rest) => {}
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        }
+        let Some(cache) = front.house().map(|house| house.operations().cache.clone()) else { return };
+        rest = cache.recheck(&mut rounds, &stop).await;
+    }
 }
 
 /// Waits while the process before us, whose sockets were passed on to us, still works in the data directory. Gives up when it should

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::load::Reader;
 use super::problem::quote;
 use super::raw::Raw;
-use super::{Config, Hop, PublicHosts, Source, Sourced, UpstreamAuth, values};
+use super::{Config, PublicHosts, Source, Sourced, UpstreamAuth, values};
 use crate::module::Pattern;
 
 /// How many of the hosts that a pattern takes in are named.
@@ -20,6 +20,7 @@ pub(super) fn run(config: &Config, r: &mut Reader) {
     unix(config, r);
     tls(config, r);
     upstream_is_not_us(config, r);
+    verification(config, r);
     auth(config, r);
     patterns(config, r);
     if config.owners.is_empty() {
@@ -127,26 +128,62 @@ fn tls(config: &Config, r: &mut Reader) {
 fn upstream_is_not_us(config: &Config, r: &mut Reader) {
     let place = |url: &url::Url| (url.host_str().map(str::to_ascii_lowercase), url.port_or_known_default());
     let server = &config.server;
-    let own = |hop: &Hop| {
-        let (host, port) = place(&hop.url);
+    let own = |at: &url::Url| {
+        let (host, port) = place(at);
         let address = host.as_deref().and_then(|host| host.trim_matches(['[', ']']).parse::<IpAddr>().ok());
         let listens = |at: &SocketAddr| port == Some(at.port()) && at.port() != 0 && address == Some(at.ip());
         // Beside our path there may be another's.
-        let below = |url: &url::Url| hop.url.path().starts_with(url.path().trim_end_matches('/'));
-        server.public_url.as_ref().is_some_and(|url| place(url) == place(&hop.url) && below(url))
+        let below = |url: &url::Url| at.path().starts_with(url.path().trim_end_matches('/'));
+        server.public_url.as_ref().is_some_and(|url| place(url) == place(at) && below(url))
             || server.listen.iter().chain(&server.tls_listen).any(listens)
     };
-    if let Some(hop) = config.upstream.goproxy.iter().find(|hop| own(hop)) {
-        let found = format!("{}, which is this gateway itself", quote(hop.url.as_str()));
-        r.wrong(r.source("upstream.goproxy"), "upstream.goproxy", "other proxies", found, None);
+    let itself = |url: &url::Url| format!("{}, which is this gateway itself", quote(url.as_str()));
+    if let Some(hop) = config.upstream.goproxy.iter().find(|hop| own(&hop.url)) {
+        r.wrong(r.source("upstream.goproxy"), "upstream.goproxy", "other proxies", itself(&hop.url), None);
+    }
+    if let Some(url) = config.upstream.sumdb_url().filter(|url| own(url)) {
+        r.wrong(r.source("upstream.sumdb"), "upstream.sumdb", "another checksum database", itself(url), None);
+    }
+}
+
+/// What comes from upstream has somebody who vouches for it, or it is said that nobody does.
+fn verification(config: &Config, r: &mut Reader) {
+    let upstream = &config.upstream;
+    if upstream.is_believed() {
+        if let Some(pattern) = upstream.unverified.first() {
+            r.warnings.push(format!("{}: upstream.unverified: upstream.verify is off: nothing is verified anyway", pattern.source));
+        }
+        return;
+    }
+    // Where nothing comes in, nobody need vouch for it.
+    if upstream.goproxy.is_empty() || !r.problems_free("upstream.sumdb") || !r.problems_free("upstream.verify") {
+        return;
+    }
+    let expected = "a checksum database that vouches for what comes from upstream";
+    match &upstream.sumdb {
+        None => {
+            let hint = "name one in upstream.sumdb, or set upstream.verify = \"off\": then upstream is believed whatever it sends";
+            r.wrong(r.source("upstream.sumdb"), "upstream.sumdb", expected, "\"off\"", Some(hint));
+        }
+        Some(sumdb) if sumdb.key.is_none() => {
+            let hint = "write its verifier key instead of its name, NAME+HASH+KEY, as in GOSUMDB; or set upstream.verify = \"off\"";
+            r.wrong(
+                r.source("upstream.sumdb"),
+                "upstream.sumdb",
+                expected,
+                format!("{}, whose key nobody knows here", quote(&sumdb.name)),
+                Some(hint),
+            );
+        }
+        Some(_) => {}
     }
 }
 
 /// Credentials that nobody is shown, and that everybody on the way can read.
 fn auth(config: &Config, r: &mut Reader) {
     for UpstreamAuth { url, .. } in &config.upstream.auth {
-        let hops = &config.upstream.goproxy;
-        if !hops.iter().any(|hop| hop.url.origin() == url.origin()) {
+        let hops = config.upstream.goproxy.iter().map(|hop| &hop.url);
+        if !hops.chain(config.upstream.sumdb_url()).any(|at| at.origin() == url.origin()) {
             r.warnings.push(format!("upstream.auth: no proxy of upstream.goproxy is at {url}: nobody is shown these credentials"));
         }
         let loopback = url.host_str().is_some_and(|host| {

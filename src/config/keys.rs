@@ -61,6 +61,8 @@ pub(super) const KEYS: &[Key] = &[
     key("limits.queue", Kind::Text, "30s"),
     key("upstream.goproxy", Kind::Text, PUBLIC_PROXY),
     key("upstream.sumdb", Kind::Text, PUBLIC_SUMDB),
+    key("upstream.verify", Kind::Text, "require"),
+    key("upstream.unverified", Kind::List, ""),
     key("upstream.connect_timeout", Kind::Text, "5s"),
     key("upstream.stall_timeout", Kind::Text, "30s"),
     key("upstream.proxy", Kind::Text, ""),

@@ -26,7 +26,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::module::{OwnerName, Pattern, UserName};
+use crate::module::{ModulePath, OwnerName, Pattern, UserName};
+use crate::tlog::VerifierKey;
 
 pub use hosts::{HostKind, PublicHosts};
 pub use load::{Environment, Flags, Loaded, REFERENCE, Setting, load, load_text};
@@ -172,8 +173,12 @@ pub struct Limits {
 pub struct Upstream {
     /// The proxies to ask, in order. Empty: upstream is off.
     pub goproxy: Vec<Hop>,
-    /// The public checksum database's name; `None`: off.
-    pub sumdb: Option<String>,
+    /// The public checksum database; `None`: off.
+    pub sumdb: Option<Sumdb>,
+    /// Whether that database has to vouch for what comes from upstream.
+    pub verify: Sourced<Verify>,
+    /// Modules that no database knows, and that are believed as they come.
+    pub unverified: Vec<Sourced<Pattern>>,
     /// Longest time to connect.
     pub connect_timeout: Duration,
     /// How long an upstream may send nothing.
@@ -184,6 +189,43 @@ pub struct Upstream {
     pub ca_file: Option<PathBuf>,
     /// What is shown to which upstream.
     pub auth: Vec<UpstreamAuth>,
+}
+
+/// `upstream.verify`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verify {
+    /// Nothing enters, or is served, that the checksum database does not vouch for.
+    Require,
+    /// What comes is believed.
+    Off,
+}
+
+impl Upstream {
+    /// Whether upstream's word is taken for whatever it sends.
+    pub fn is_believed(&self) -> bool {
+        self.verify.value == Verify::Off
+    }
+
+    /// The pattern by which a module need not be vouched for.
+    pub fn unverified(&self, path: &ModulePath) -> Option<&Sourced<Pattern>> {
+        self.unverified.iter().find(|pattern| pattern.value.matches(path.as_str()))
+    }
+
+    /// Where the public checksum database is asked, if not by way of the proxies.
+    pub fn sumdb_url(&self) -> Option<&url::Url> {
+        self.sumdb.as_ref()?.url.as_ref()
+    }
+}
+
+/// A public checksum database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sumdb {
+    /// Its name: host[/path].
+    pub name: String,
+    /// What it signs with. `None`: nobody knows, and nothing that it says can be verified.
+    pub key: Option<VerifierKey>,
+    /// Where it is asked. `None`: by way of the proxies.
+    pub url: Option<url::Url>,
 }
 
 /// An entry of `upstream.auth`.

@@ -12,7 +12,7 @@ use super::raw::Raw;
 use super::values::Listen;
 use super::{
     Access, Cache, Config, Limits, Log, LogFormat, Miss, Owner, Private, PublicHosts, Retain, Server, Source, Sourced, Tls, TrustedProxies,
-    UnknownHosts, Upstream, User, Visibility, auth, check_password_hash, upstream, values,
+    UnknownHosts, Upstream, User, Verify, Visibility, auth, check_password_hash, upstream, values,
 };
 use crate::module::Pattern;
 
@@ -153,12 +153,19 @@ fn upstream(r: &mut Reader) -> Upstream {
     Upstream {
         goproxy: r.or("upstream.goproxy", Vec::new(), goproxy),
         sumdb: r.or("upstream.sumdb", None, |raw| values::text(raw).and_then(upstream::sumdb)),
+        verify: verify(r),
+        unverified: r.list("upstream.unverified", pattern),
         connect_timeout: duration(r, "upstream.connect_timeout", false),
         stall_timeout: duration(r, "upstream.stall_timeout", false),
         proxy: r.optional("upstream.proxy", upstream::way).map(|proxy| proxy.value),
         ca_file: r.optional("upstream.ca_file", |text| path_text(&Raw::Text(text.to_owned()))).map(path),
         auth: auth::read(r),
     }
+}
+
+fn verify(r: &mut Reader) -> Sourced<Verify> {
+    let set = r.value("upstream.verify", |raw| values::word(raw, &[("require", Verify::Require), ("off", Verify::Off)]));
+    set.unwrap_or(Sourced { value: Verify::Require, source: Source::Default })
 }
 
 fn pattern(text: &str) -> Result<Pattern, Wrong> {

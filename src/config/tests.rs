@@ -12,6 +12,7 @@ mod auth;
 mod network;
 mod reference;
 mod reload;
+mod verification;
 
 /// A hash of the word `secret`, cheap to verify but not to guess.
 const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$0123456789abcdefghijklmnopqrstuvwxyzABCDEFE";

@@ -1,13 +1,9 @@
 //! GOPROXY and GOSUMDB syntax, as the go command reads it.
 
-use super::Hop;
 use super::problem::{Wrong, quote};
 use super::values::without_secret;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
-/// The algorithm's byte and an Ed25519 public key.
-const KEY_BYTES: usize = 33;
+use super::{Hop, Sumdb};
+use crate::tlog::{Gosumdb, GosumdbError};
 
 /// The most proxies in a list.
 const HOPS_MAX: usize = 16;
@@ -79,27 +75,28 @@ pub(super) fn way(text: &str) -> Result<url::Url, Wrong> {
     if bare { Ok(url) } else { Err(wrong()) }
 }
 
-/// GOSUMDB syntax, so far as it is supported: a name, or `off`.
-pub(super) fn sumdb(text: &str) -> Result<Option<String>, Wrong> {
-    let wrong = || Wrong::expected("the name of a checksum database, its verifier key (NAME+HASH+KEY), or \"off\"");
+/// GOSUMDB syntax: a name or a key, then perhaps a URL; or `off`.
+pub(super) fn sumdb(text: &str) -> Result<Option<Sumdb>, Wrong> {
+    let wrong = || {
+        without_secret(
+            text,
+            Wrong::expected("GOSUMDB syntax: the name of a checksum database or its key (NAME+HASH+KEY), then perhaps its URL; or \"off\""),
+        )
+    };
     if text == "off" {
         return Ok(None);
     }
-    if text.contains(' ') {
-        return Err(wrong().hint("a URL after the name is not supported: it is asked through upstream.goproxy"));
+    match text.parse::<Gosumdb>() {
+        Ok(Gosumdb { key, url }) => {
+            let url = url.map(|url| base_url(url.as_str(), "the http or https URL of a checksum database")).transpose()?;
+            return Ok(Some(Sumdb { name: key.name().to_owned(), key: Some(key), url }));
+        }
+        // A name that nobody has a key of, perhaps.
+        Err(GosumdbError::Key(_)) if text.split_whitespace().next().is_some_and(|name| !name.contains('+')) => {}
+        Err(error) => return Err(wrong().hint(error.to_string())),
     }
-    let name = match text.split_once('+') {
-        None => text,
-        Some((name, key)) if is_key(key) => name,
-        Some(_) => return Err(wrong().hint("what stands after the + is no verifier key")),
-    };
-    let element = |e: &str| !matches!(e, "" | "." | "..") && e.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~:".contains(&b));
-    if name.split('/').all(element) { Ok(Some(name.to_owned())) } else { Err(wrong()) }
-}
-
-/// Whether this is `HASH+KEY` of a signed note's verifier key: 8 hex digits, and the base64 of an algorithm and a key.
-fn is_key(text: &str) -> bool {
-    let Some((hash, key)) = text.split_once('+') else { return false };
-    let is_hash = hash.len() == 8 && hash.bytes().all(|b| b.is_ascii_hexdigit());
-    is_hash && STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == KEY_BYTES)
+    let mut fields = text.split_whitespace();
+    let name = fields.next().filter(|name| Gosumdb::is_name(name)).ok_or_else(wrong)?;
+    let url = fields.next().map(|url| base_url(url, "the http or https URL of a checksum database")).transpose()?;
+    Ok(Some(Sumdb { name: name.to_owned(), key: None, url }))
 }

@@ -64,6 +64,9 @@ pub struct Explanation {
     pub pattern: Option<String>,
     /// Whether the user that was named sees it; none if none was named.
     pub visible: Option<bool>,
+    /// Of a public module: by what it is verified. Whoever knows the way upstream adds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verification: Option<String>,
     /// What an operator may want to do about it, or should know of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
@@ -84,6 +87,7 @@ impl Explanation {
             where_: verdict.where_.to_string(),
             pattern: verdict.pattern.clone(),
             visible,
+            verification: None,
             hint: verdict.hint(),
         }
     }
@@ -99,6 +103,9 @@ impl fmt::Display for Explanation {
         }
         if let Some(visible) = self.visible {
             writeln!(f, "visible: {}", if visible { "yes" } else { "no" })?;
+        }
+        if let Some(verification) = &self.verification {
+            writeln!(f, "verified: {verification}")?;
         }
         if let Some(hint) = &self.hint {
             writeln!(f, "hint: {hint}")?;

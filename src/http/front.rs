@@ -19,8 +19,8 @@ use super::peer;
 use super::response::{self, Note};
 use super::{BodyError, Head, ListenerKind, Reply, RequestBody, Service, Summary};
 use crate::access::Principal;
-use crate::admin::{BACKUP, OPERATOR, OperationError, Operations};
-use crate::gateway::{Caller, Gateway, How, Refusal};
+use crate::admin::{BACKUP, OPERATOR, OperationError, Operations, UNVERIFIED};
+use crate::gateway::{Caller, Gateway, How, Public, Refusal};
 use crate::hosted::{Upload, UploadError};
 use crate::module::OwnerName;
 use crate::observe::audit::Actor;
@@ -28,6 +28,7 @@ use crate::observe::chain;
 use crate::observe::metrics::OwnerClass;
 use crate::observe::spawn_blocking;
 use crate::protocol::{self, Base, ModuleAsk, PackageAsk, PackageQuery, Reject, Request, SumdbWhat};
+use crate::sumdb::Client;
 
 /// Longest JSON of an operator's command, bytes.
 const COMMAND_MAX: usize = 64 << 10;
@@ -133,9 +134,10 @@ type Outcome = Result<Reply<Note>, Refusal>;
 impl House {
     /// What these settings make of requests.
     pub fn new(operations: Operations, reached: Reached, draining: watch::Receiver<bool>) -> Self {
-        let Operations { config, stores, policy, access, cache, audit, .. } = &operations;
+        let Operations { config, stores, policy, access, cache, sumdb, audit, .. } = &operations;
         let https = reached.netrc_machine().map(str::to_owned);
-        let gateway = Gateway::new(config, stores.clone(), access.clone(), policy.clone(), cache.clone(), audit.clone(), https);
+        let public = Public { cache: cache.clone(), sumdb: sumdb.clone() };
+        let gateway = Gateway::new(config, stores.clone(), access.clone(), policy.clone(), public, audit.clone(), https);
         Self { gateway, operations: Arc::new(operations), reached: Arc::new(reached), draining }
     }
 
@@ -282,9 +284,16 @@ impl House {
         }
         match self.operations.writable().await {
             Ok(()) => {
-                let degraded = self.operations.upstream.down().into_iter().map(|down| format!("degraded: upstream {}\n", down.summary()));
+                let down = self.operations.upstream.down();
+                let degraded = down.into_iter().map(|down| format!("degraded: upstream {}\n", down.summary()));
+                let believed = self.operations.config.upstream.is_believed();
+                let degraded = degraded.chain(believed.then(|| format!("degraded: {UNVERIFIED} (upstream.verify)\n")));
+                let forked = self.operations.sumdb.as_ref().map(Client::database).filter(|database| database.fork().is_some());
+                let forked = forked.map(|database| {
+                    format!("degraded: {} shows two trees: nothing new is taken in (modgate sumdb trust)\n", database.name())
+                });
                 // An upstream's trouble is none of ours: what is hosted or cached is served.
-                response::text(200, "ready\n".to_owned() + &degraded.collect::<String>())
+                response::text(200, "ready\n".to_owned() + &degraded.chain(forked).collect::<String>())
             }
             // The detail names files: it is for the log, since probes are open to everyone.
             Err(error) => {

@@ -124,7 +124,14 @@ pub(super) fn refuse(refusal: &Refusal, request_id: &str) -> Answered {
     let mut text = refusal.to_string();
     let failed = matches!(
         refusal,
-        Refusal::Full | Refusal::Upstream(_) | Refusal::UpstreamSlow(_) | Refusal::Storage(_) | Refusal::Busy(_) | Refusal::LogInsBusy(_)
+        Refusal::Full
+            | Refusal::Upstream(_)
+            | Refusal::UpstreamSlow(_)
+            | Refusal::Unvouched(_)
+            | Refusal::Mismatch(_)
+            | Refusal::Storage(_)
+            | Refusal::Busy(_)
+            | Refusal::LogInsBusy(_)
     );
     if failed {
         text = format!("{} (request {request_id})", text.trim_end());
@@ -150,7 +157,8 @@ pub(super) fn refuse(refusal: &Refusal, request_id: &str) -> Answered {
         Refusal::TooLarge(_) => line(413, &text),
         Refusal::Conflict(_) => line(409, &text),
         Refusal::Full => line(507, &text),
-        Refusal::Upstream(_) => line(502, &text),
+        // Never 404 or 410: the go command would go to the next proxy, or to version control, and take there what was refused here.
+        Refusal::Upstream(_) | Refusal::Unvouched(_) | Refusal::Mismatch(_) => line(502, &text),
         Refusal::UpstreamSlow(_) => line(504, &text),
         Refusal::Busy(_) | Refusal::Storage(_) => unavailable(&text),
     };

@@ -22,11 +22,13 @@ mod directory;
 mod judge;
 mod names;
 mod problems;
+mod streamed;
 
 pub use content::Contents;
 pub use directory::{Directory, Entry, Source};
 pub use judge::{JudgeError, Judged, judge};
 pub use problems::Problems;
+pub use streamed::{Field, StreamHasher, Unverifiable};
 
 /// The most bytes that a module zip may have, and its files together unpacked (x/mod/zip's `MaxZipFile`).
 pub const ZIP_BYTES_MAX: u64 = 500 << 20;

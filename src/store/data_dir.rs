@@ -38,9 +38,12 @@ use crate::durable::{Disk, DurableError};
 ///
 /// - 1 to 2: `records/changes.journal` may hold changes that programs of format 1 do not know (a module that moved to another
 ///   owner, a host that is public by an operator's word). Nothing that is there is rewritten.
-pub const FORMAT: u32 = 2;
+/// - 2 to 3: what was kept of checksum databases goes: nobody had verified it, and from 3 on a look-up that is kept says that somebody did.
+///   The cache's index may still list those files, so that its word goes first: the cache is looked at anew. A crash before the format
+///   is written does all of it again.
+pub const FORMAT: u32 = 3;
 /// The first version of the program that knows [`FORMAT`].
-pub(in crate::store) const FORMAT_NEEDS: &str = "0.2.0";
+pub(in crate::store) const FORMAT_NEEDS: &str = "0.3.0";
 /// More than a format or lock file ever holds, bytes.
 const SMALL_FILE_MAX: u64 = 4096;
 /// The longest name of a gateway.
@@ -50,6 +53,10 @@ const NODE_BYTES_MAX: usize = 64;
 const LOCK_WAIT: Duration = Duration::from_secs(1);
 /// Between two tries.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
+/// What formats 1 and 2 kept of checksum databases.
+const UNVERIFIED_RECORDS: &str = "cache/download/sumdb";
+/// Says what the cache's index is worth.
+const INDEX_STATE: &str = "index/state";
 /// Every folder of the layout, a parent before what it holds.
 const FOLDERS: [&str; 8] = [BLOBS, RECORDS, META, CACHE, INDEX, LEDGER, DataDir::TLS, TMP];
 const BLOBS: &str = "blobs";
@@ -201,6 +208,9 @@ impl DataDir {
         let found = judge_format(root)?;
         if found.is_none() {
             refuse_strangers(root, None)?;
+        }
+        if found.is_some_and(|found| found < 3) {
+            forget_unverified(root, &disk).map_err(failed)?;
         }
         if found != Some(FORMAT) {
             // Before any folder is made, and therefore staged beside it: a folder of ours that is found without it is a stranger's.
@@ -362,6 +372,18 @@ fn declare(root: &Path, disk: &Disk, format: u32, needs: &str) -> Result<(), Dur
     disk.write(root, &root.join(FORMAT_FILE), format!("{text}\n").as_bytes())
 }
 
+/// From format 2 to 3. Renamed first: a removal that a power failure undoes would bring back what then counts as verified.
+fn forget_unverified(root: &Path, disk: &Disk) -> Result<(), DurableError> {
+    disk.unlink(&root.join(INDEX_STATE))?;
+    let records = root.join(UNVERIFIED_RECORDS);
+    if !records.exists() {
+        return Ok(());
+    }
+    disk.create_dirs(&root.join(TMP))?;
+    // What is in there goes in a moment.
+    disk.rename(&records, &root.join(TMP).join("unverified"))
+}
+
 /// The format that the directory is in, if it is in any; an error if this program must not touch it.
 fn judge_format(root: &Path) -> Result<Option<u32>, OpenError> {
     let path = root.join(FORMAT_FILE);
@@ -445,3 +467,6 @@ fn read_small(path: &Path) -> io::Result<String> {
     File::open(path)?.take(SMALL_FILE_MAX).read_to_string(&mut text)?;
     Ok(text)
 }
+
+#[cfg(test)]
+mod tests;

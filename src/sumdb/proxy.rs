@@ -1,17 +1,23 @@
-//! The public checksum database, by way of the upstream chain.
+//! The public checksum database, by way of the upstream chain, for clients that verify by themselves.
 //!
 //! Look-ups and tiles never change: they are kept beside the modules, within the same bound, and served with the
 //! database dead. Its newest head is asked for each time, and served stale only while upstream fails. An absence
-//! is never kept: the database may learn of a module at any moment. What it says is not checked here: its clients do.
+//! is never kept: the database may learn of a module at any moment. Where the gateway has a client of its own, a look-up goes through
+//! that, so that one that is kept is one that was verified; and a tile of the tree that is known is held against that tree.
 
-use crate::cache::{Asker, Asset, Cache, CacheError, Resolved};
+use crate::cache::{Absence, Asker, Asset, Body, Cache, CacheError, CacheStatus, Cached, Resolved, VouchError};
+use crate::module::{ModulePath, Version};
 use crate::protocol::{SumdbAsk, SumdbWhat};
+use crate::tlog::Tile;
+
+use super::client::Client;
 
 /// The one public database that is proxied.
 #[derive(Clone)]
 pub struct Proxy {
     cache: Cache,
     name: Option<String>,
+    client: Option<Client>,
 }
 
 /// Why there is no answer. None of these is an absence but [`ProxyError::Unknown`].
@@ -26,12 +32,15 @@ pub enum ProxyError {
     /// The path is private, or upstream failed.
     #[error(transparent)]
     Cache(#[from] CacheError),
+    /// A tile that is not of the database's tree, or nobody can tell.
+    #[error(transparent)]
+    Tile(VouchError),
 }
 
 impl Proxy {
-    /// `name`: the database's, host[/path]; `None` where it is off.
-    pub fn new(cache: Cache, name: Option<String>) -> Self {
-        Self { cache, name }
+    /// `name`: the database's, host[/path]; `None` where it is off. `client`: who verifies what it says; the cache is then that client's.
+    pub fn new(cache: Cache, name: Option<String>, client: Option<Client>) -> Self {
+        Self { cache, name, client }
     }
 
     /// Answers `/lookup/`, `/tile/` and `/latest`; `/supported` is answered without asking anyone, and not here.
@@ -45,8 +54,44 @@ impl Proxy {
         if *name != ask.name || ask.what == SumdbWhat::Supported {
             return Err(ProxyError::Unknown);
         }
-        let asker = Asker { principal, anew: false };
-        Ok(self.cache.get(Asset::Sumdb(name.clone(), ask.what.clone()), asker).await?)
+        match (&self.client, &ask.what) {
+            (Some(client), SumdbWhat::Lookup(path, version)) => look_up(client, path, version, principal).await,
+            (Some(client), SumdbWhat::Tile(tile)) => self.tile(client, *tile, name, principal).await,
+            _ => self.get(name, &ask.what, principal).await,
+        }
+    }
+
+    async fn get(&self, name: &str, what: &SumdbWhat, principal: &str) -> Result<Resolved, ProxyError> {
+        Ok(self.cache.get(Asset::Sumdb(name.to_owned(), what.clone()), Asker { principal, anew: false }).await?)
+    }
+
+    /// A tile that does not fit is asked for once more: what is kept may be rotten. While that cannot be told, what is kept is served:
+    /// clients verify it themselves.
+    async fn tile(&self, client: &Client, tile: Tile, name: &str, principal: &str) -> Result<Resolved, ProxyError> {
+        let what = SumdbWhat::Tile(tile);
+        for _ in 0..2 {
+            let resolved = self.get(name, &what, principal).await?;
+            let Resolved::Found(Cached { body: Body::Bytes(hashes), status, .. }) = &resolved else { return Ok(resolved) };
+            match client.is_authentic(tile, hashes).await {
+                Ok(true) => return Ok(resolved),
+                Ok(false) => {}
+                Err(VouchError::Away(_) | VouchError::Forked(_)) if *status == CacheStatus::Hit => return Ok(resolved),
+                Err(error) => {
+                    self.cache.drop_tile(name, &tile).await;
+                    return Err(ProxyError::Tile(error));
+                }
+            }
+        }
+        Err(ProxyError::Tile(client.record_bad_tile(tile)))
+    }
+}
+
+async fn look_up(client: &Client, path: &ModulePath, version: &Version, principal: &str) -> Result<Resolved, ProxyError> {
+    let what = SumdbWhat::Lookup(path.clone(), version.clone());
+    match client.look_up(path, version, principal).await {
+        Ok(found) => Ok(Resolved::Found(Cached::whole(found.bytes, what.media_type(), found.status))),
+        Err(VouchError::Unknown(text)) => Ok(Resolved::Absent(Absence { code: 404, text, status: CacheStatus::Miss })),
+        Err(error) => Err(ProxyError::Cache(error.of(path, version, client.database().name()))),
     }
 }
 

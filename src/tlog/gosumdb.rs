@@ -37,6 +37,13 @@ pub enum GosumdbError {
     Url,
 }
 
+impl Gosumdb {
+    /// Whether this is `host[/path]`, and stands in a URL as it is.
+    pub fn is_name(name: &str) -> bool {
+        name.split('/').all(|e| !matches!(e, "" | "." | "..") && e.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~:".contains(&b)))
+    }
+}
+
 impl FromStr for Gosumdb {
     type Err = GosumdbError;
 
@@ -46,7 +53,7 @@ impl FromStr for Gosumdb {
         let (Some(key), url, None) = (fields.next(), fields.next(), fields.next()) else { return Err(GosumdbError::Fields) };
         let key = KNOWN.iter().find(|(name, _)| *name == key).map_or(key, |(_, known)| known);
         let key: VerifierKey = key.parse()?;
-        if !is_name(key.name()) {
+        if !Self::is_name(key.name()) {
             return Err(GosumdbError::Name);
         }
         let url = url.map(|url| url.parse::<Url>().map_err(|_| GosumdbError::Url)).transpose()?;
@@ -55,11 +62,6 @@ impl FromStr for Gosumdb {
         }
         Ok(Self { key, url })
     }
-}
-
-/// Whether this is `host[/path]`, and stands in a URL as it is.
-fn is_name(name: &str) -> bool {
-    name.split('/').all(|e| !matches!(e, "" | "." | "..") && e.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~:".contains(&b)))
 }
 
 #[cfg(test)]

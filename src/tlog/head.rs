@@ -19,7 +19,7 @@ pub(super) const SIZE_MAX: u64 = i64::MAX as u64;
 /// A tree: how many records it has, and its root.
 ///
 /// Its text is `tlog.FormatTree`'s: a title, the size, the root in base64, a line each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Head {
     /// How many records.
     pub size: u64,

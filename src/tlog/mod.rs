@@ -24,7 +24,7 @@ pub use hash::Hash;
 pub use head::{Head, HeadError, NoteError, SignedHead};
 pub use key::{KeyError, SignerKey, VerifierKey};
 pub use lookup::{Lookup, LookupError};
-pub use proof::{ProofError, Proven, consistency, inclusion};
+pub use proof::{ProofError, Proven, consistency, inclusion, membership};
 pub use record::{Record, RecordError, RecordText};
 pub use tile::{Tile, TileLevel, TilePathError, split_data, write_data};
 pub use tiles::{TileLengthError, Tiles};

@@ -104,6 +104,30 @@ pub fn consistency(older: &Head, newer: &Head, tiles: &Tiles) -> Result<Step<Pro
     }
 }
 
+/// Whether a hash tile is the tree's, as wide as the tree has it ([`Tile::in_tree`]).
+///
+/// # Errors
+///
+/// [`ProofError::NotInTree`] where the tree has no such tile, naming the first record below it; [`ProofError::Inconsistent`].
+pub fn membership(head: &Head, tile: Tile, tiles: &Tiles) -> Result<Step<Proven>, ProofError> {
+    let last = match (tile.level(), tile.in_tree(head.size)) {
+        // It is in the tree: nothing overflows.
+        (TileLevel::Hashes(level), Some(at)) => {
+            Some(Node { level: level * 8, index: at.n() * u64::from(Tile::WIDTH) + u64::from(at.width() - 1) })
+        }
+        _ => None,
+    };
+    let Some(last) = last else {
+        let above = if let TileLevel::Hashes(level) = tile.level() { u32::from(level) } else { 0 };
+        let id = u64::from(Tile::WIDTH).saturating_pow(above + 1).saturating_mul(tile.n());
+        return Err(ProofError::NotInTree { id, size: head.size });
+    };
+    Ok(match read(head, &[last], tiles)? {
+        Step::Missing(tiles) => Step::Missing(tiles),
+        Step::Done((_, tiles)) => Step::Done(Proven { tiles }),
+    })
+}
+
 /// Hashes of a tree's nodes, in the order asked, and the tiles that were authenticated for them.
 pub(super) type Authentic = (Vec<Hash>, Vec<Tile>);
 

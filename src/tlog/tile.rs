@@ -102,6 +102,15 @@ impl Tile {
         Self { width: Self::WIDTH, ..self }
     }
 
+    /// The tile at this place in a tree of that size, as wide as it is there. None where the tree has none, or not one as wide as
+    /// this; and of data tiles.
+    pub fn in_tree(self, size: u64) -> Option<Self> {
+        match self.level {
+            TileLevel::Hashes(level) => shape::tile_in(size, level, self.n).filter(|there| there.width >= self.width),
+            TileLevel::Data => None,
+        }
+    }
+
     /// The length of its content: of hash tiles only.
     pub fn byte_len(self) -> Option<usize> {
         match self.level {

@@ -87,7 +87,7 @@ impl Clients {
     ///
     /// [`SetupError`].
     pub(super) fn new(config: &config::Upstream) -> Result<Self, SetupError> {
-        let https = config.goproxy.iter().any(|hop| hop.url.scheme() == "https");
+        let https = config.goproxy.iter().map(|hop| &hop.url).chain(config.sumdb_url()).any(|url| url.scheme() == "https");
         let tls = tls(config.ca_file.as_deref(), https)?;
         let builder = || {
             reqwest::Client::builder()

@@ -125,7 +125,9 @@ impl Drop for Fake {
 pub(crate) fn config(goproxy: Vec<Hop>) -> config::Upstream {
     config::Upstream {
         goproxy,
-        sumdb: Some("sum.example.org".into()),
+        sumdb: Some(config::Sumdb { name: "sum.example.org".into(), key: None, url: None }),
+        verify: config::Sourced { value: config::Verify::Require, source: config::Source::Default },
+        unverified: Vec::new(),
         connect_timeout: Duration::from_millis(500),
         stall_timeout: Duration::from_millis(500),
         proxy: None,

@@ -46,7 +46,7 @@ pub use error::UpstreamError;
 use http_date::Skew;
 pub(crate) use incoming::Incoming;
 pub(crate) use target::Target;
-use target::url_of;
+use target::{Base, url_of};
 
 /// Redirects followed for one answer.
 const REDIRECTS_MAX: usize = 5;
@@ -83,6 +83,8 @@ pub fn check_files(config: &config::Upstream) -> Result<(), SetupError> {
 /// The GOPROXY chain and the clients that reach it.
 pub struct Upstream {
     hops: Vec<Hop>,
+    /// Where the checksum database is asked, if not by way of the chain.
+    database: Option<Hop>,
     clients: Clients,
     credentials: Credentials,
     breakers: Breakers,
@@ -105,14 +107,16 @@ impl Upstream {
         if let Some(hop) = config.goproxy.iter().find(|hop| !matches!(hop.url.scheme(), "http" | "https")) {
             return Err(SetupError::Scheme(public_name(&hop.url)));
         }
-        let side = |role| {
-            let breakers = config.goproxy.iter().map(|hop| breakers.of(&hop.url, role)).collect();
+        let database = config.sumdb_url().map(|url| Hop { url: url.clone(), any_error: false });
+        let side = |role, hops: &[Hop]| {
+            let breakers = hops.iter().map(|hop| breakers.of(&hop.url, role)).collect();
             Arc::new(Side { role, breakers, metrics: metrics.clone() })
         };
         Ok(Self {
-            modules: side(UpstreamRole::Modules),
-            sumdb: side(UpstreamRole::Sumdb),
+            modules: side(UpstreamRole::Modules, &config.goproxy),
+            sumdb: side(UpstreamRole::Sumdb, database.as_ref().map_or(&config.goproxy[..], std::slice::from_ref)),
             hops: config.goproxy.clone(),
+            database,
             clients: Clients::new(config)?,
             credentials: Credentials::read(&config.auth)?,
             breakers,
@@ -124,9 +128,17 @@ impl Upstream {
         })
     }
 
-    /// Starts a walk along the chain.
-    pub(crate) fn walk(&self) -> Walk<'_> {
-        Walk::new(&self.hops)
+    /// Starts a walk along the chain, or to the checksum database itself.
+    pub(crate) fn walk(&self, role: UpstreamRole) -> Walk<'_> {
+        Walk::new(self.hops(role))
+    }
+
+    /// Who is asked in this role.
+    fn hops(&self, role: UpstreamRole) -> &[Hop] {
+        match (role, &self.database) {
+            (UpstreamRole::Sumdb, Some(database)) => std::slice::from_ref(database),
+            (UpstreamRole::Modules | UpstreamRole::Sumdb, _) => &self.hops,
+        }
     }
 
     /// What is wrong with our clock, or an upstream's, as the last answer told it.
@@ -136,13 +148,16 @@ impl Upstream {
 
     /// The upstreams that are left alone now, in the order of the chain.
     pub fn down(&self) -> Vec<Down> {
-        let each = self.hops.iter().flat_map(|hop| UpstreamRole::ALL.map(|role| (hop, role)));
+        let mut each: Vec<_> = UpstreamRole::ALL.into_iter().flat_map(|role| self.hops(role).iter().map(move |hop| (hop, role))).collect();
+        // By the chain's order: the database itself stands behind it.
+        each.sort_by_key(|(hop, _)| self.hops.iter().position(|of| of.url == hop.url).unwrap_or(usize::MAX));
+        let each = each.into_iter();
         each.filter_map(|(hop, role)| self.breakers.of(&hop.url, role).down()).collect()
     }
 
     /// Whether nobody of the chain can be asked: each is left alone, or there is none.
     pub(crate) fn is_away(&self, role: UpstreamRole) -> bool {
-        self.hops.iter().all(|hop| self.breakers.of(&hop.url, role).down().is_some())
+        self.hops(role).iter().all(|hop| self.breakers.of(&hop.url, role).down().is_some())
     }
 
     /// Asks one hop, and follows its redirects; one that is down is not asked.
@@ -187,7 +202,8 @@ impl Upstream {
     }
 
     async fn follow(&self, hop: &Hop, target: Target<'_>, principal: &str) -> Result<Reply, UpstreamError> {
-        let mut url = url_of(hop, target).ok_or_else(|| failed(&hop.url, "its URL cannot be a base"))?;
+        let base = if self.database.is_some() { Base::Database } else { Base::Proxy };
+        let mut url = url_of(hop, base, target).ok_or_else(|| failed(&hop.url, "its URL cannot be a base"))?;
         let first = Step { url: &url, sender: &url, trust: Trust::Configured, authorization: self.credentials.of(&url) };
         let (mut response, mut host) = (self.get(first, target, principal).await?, public_name(&url));
         let inner = inner_of(hop, &response);

@@ -30,6 +30,14 @@ impl<'a> Target<'a> {
         }
     }
 
+    /// The checksum database that it is about, by its name.
+    fn database(self) -> Option<&'a str> {
+        match self {
+            Self::Module(..) => None,
+            Self::Lookup(name, ..) | Self::Tile(name, _) | Self::Head(name) => Some(name),
+        }
+    }
+
     pub(super) fn role(self) -> UpstreamRole {
         match self {
             Self::Module(..) => UpstreamRole::Modules,
@@ -38,27 +46,39 @@ impl<'a> Target<'a> {
     }
 }
 
+/// What a checksum database is asked by way of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Base {
+    /// A module proxy: below `sumdb/` and its name.
+    Proxy,
+    /// None: it is asked itself.
+    Database,
+}
+
 /// Its URL at this upstream; `None`: it has none.
-pub(super) fn url_of(hop: &Hop, target: Target<'_>) -> Option<Url> {
+pub(super) fn url_of(hop: &Hop, base: Base, target: Target<'_>) -> Option<Url> {
     let mut url = hop.url.clone();
     url.set_query(None);
     url.set_fragment(None);
     {
         let mut segments = url.path_segments_mut().ok()?;
         segments.pop_if_empty();
+        if let (Base::Proxy, Some(name)) = (base, target.database()) {
+            segments.push("sumdb").extend(name.split('/'));
+        }
         match target {
             Target::Module(public, ask) => {
                 segments.extend(public.path().escaped().split('/')).extend(ask.file()?.split('/'));
             }
-            Target::Lookup(name, public, version) => {
-                segments.push("sumdb").extend(name.split('/')).push("lookup");
+            Target::Lookup(_, public, version) => {
+                segments.push("lookup");
                 segments.extend(format!("{}@{}", public.path().escaped(), version.escaped()).split('/'));
             }
-            Target::Tile(name, tile) => {
-                segments.push("sumdb").extend(name.split('/')).extend(tile.to_string().split('/'));
+            Target::Tile(_, tile) => {
+                segments.extend(tile.to_string().split('/'));
             }
-            Target::Head(name) => {
-                segments.push("sumdb").extend(name.split('/')).push("latest");
+            Target::Head(_) => {
+                segments.push("latest");
             }
         }
     }

@@ -435,3 +435,40 @@ async fn what_becomes_private_while_connecting_is_not_sent() {
     let ended = tokio::time::timeout(Duration::from_secs(20), tokio::io::AsyncReadExt::read_to_end(&mut connection, &mut rest)).await;
     assert!(ended.is_ok() && !rest.windows(4).any(|bytes| bytes == b"list"));
 }
+
+#[tokio::test]
+async fn a_database_with_a_url_is_asked_itself_with_its_own_credentials_and_its_own_breaker() {
+    let (proxy, database, dir) = (Fake::start().await, Fake::start().await, tempfile::tempdir().unwrap());
+    let secret = dir.path().join("secret");
+    std::fs::write(&secret, "hunter2\n").unwrap();
+    let url = database.url.join("/db").unwrap();
+    let config = config::Upstream {
+        sumdb: Some(config::Sumdb { name: "sum.example.org/x".into(), key: None, url: Some(url.clone()) }),
+        auth: vec![config::UpstreamAuth { url, secret: config::Secret::Bearer { file: secret } }],
+        ..proxy.config()
+    };
+    let upstream = upstream(&config);
+    let public = upstream.gate.permit(&path(), "test").await.unwrap();
+    let (version, tile): (Version, _) = ("v1.0.0".parse().unwrap(), "tile/8/0/001".parse().unwrap());
+    let ask = async |target: Target<'_>| {
+        let hop = upstream.walk(target.role()).next().unwrap();
+        upstream.fetch(hop, target, "test").await
+    };
+    let name = "sum.example.org/x";
+    for target in [Target::Lookup(name, &public, &version), Target::Tile(name, tile), Target::Head(name)] {
+        assert!(matches!(ask(target).await, Ok(Reply::Absent(_))));
+    }
+    let seen: Vec<_> = database.seen().iter().map(|seen| (seen.target.clone(), authorization(seen).map(str::to_owned))).collect();
+    let shown = Some("Bearer hunter2".to_owned());
+    let targets = ["/db/lookup/example.com/m@v1.0.0", "/db/tile/8/0/001", "/db/latest"].map(|target| (target.to_owned(), shown.clone()));
+    assert_eq!(seen, targets);
+    database.die();
+    for _ in 0..5 {
+        assert!(ask(Target::Head(name)).await.is_err());
+    }
+    assert!(upstream.is_away(UpstreamRole::Sumdb) && !upstream.is_away(UpstreamRole::Modules));
+    let down: Vec<_> = upstream.down().into_iter().map(|down| (down.host, down.role)).collect();
+    assert_eq!(down, [(public_name(&database.url), UpstreamRole::Sumdb)]);
+    assert!(matches!(ask(Target::Module(&public, &ModuleAsk::List)).await, Ok(Reply::Absent(_))));
+    assert_eq!(proxy.seen().len(), 1);
+}

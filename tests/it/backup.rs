@@ -105,7 +105,7 @@ fn a_data_directory_of_format_1_is_upgraded_by_the_first_start() {
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/testdata/data-dirs/1");
     let mut gateway = over(&upstream, &fixture);
     let format = || fs::read_to_string(gateway.data_dir().join("format")).unwrap();
-    assert!(format().contains("\"format\":2"), "{}", format());
+    assert!(format().contains("\"format\":3"), "{}", format());
     let ci = [("Authorization", "Bearer mg_ztANMzzFitX90kpQgO0sn_z9kFzf0r26Rcy-wLXGyVU")];
     let list = gateway.ask("GET", "/corp.example.com/lib/@v/list", &ci);
     assert_eq!((list.status, list.body_text()), (200, "v1.0.0\nv1.1.0\n".to_owned()));

@@ -44,7 +44,7 @@ impl FirstRun {
         drop(self.child.wait());
         let mut command = Command::new(env!("CARGO_BIN_EXE_modgate"));
         command.env_clear().env("PATH", std::env::var("PATH").expect("PATH")).env("HOME", self.home.path());
-        command.env("MODGATE_UPSTREAM__GOPROXY", self.upstream.url()).env("MODGATE_UPSTREAM__SUMDB", self.upstream.sumdb_name());
+        command.env("MODGATE_UPSTREAM__GOPROXY", self.upstream.url()).env("MODGATE_UPSTREAM__SUMDB", self.upstream.gosumdb());
         command.env("NO_PROXY", "127.0.0.1").envs(self.env.iter().copied());
         // Relative, as somebody may give it: the lines work elsewhere all the same.
         command.current_dir(self.home.path()).arg("serve").arg("--data-dir").arg(self.data_dir);

@@ -55,13 +55,14 @@ fn each_kind_of_public_answer_has_its_type_its_length_and_where_it_came_from() {
     let sumdb = format!("/sumdb/{}", upstream.sumdb_name());
     let m = "/example.net/alpha";
     for (target, media) in [
+        // Before the files, for which the gateway asks it itself.
+        (format!("{sumdb}/lookup/example.net/alpha@v1.1.0"), TEXT),
         (format!("{m}/@v/list"), TEXT),
         (format!("{m}/@latest"), JSON),
         (format!("{m}/@v/v1.1.0.info"), JSON),
         (format!("{m}/@v/main.info"), JSON),
         (format!("{m}/@v/v1.1.0.mod"), TEXT),
         (format!("{m}/@v/v1.1.0.zip"), ZIP),
-        (format!("{sumdb}/lookup/example.net/alpha@v1.1.0"), TEXT),
         (format!("{sumdb}/tile/8/0/000.p/1"), BYTES),
     ] {
         let first = get_and_head(&gateway, &target, 200, media, MISS);

@@ -271,6 +271,12 @@ impl Index {
         self.shards.iter().flat_map(of)
     }
 
+    /// The keys of one shard that are wanted; none where there is no such shard.
+    pub(crate) fn keys_of_shard(&self, shard: usize, wanted: impl Fn(&str) -> bool) -> Option<Vec<String>> {
+        let state = self.shards.get(shard)?.lock();
+        Some(state.shard.entries().filter(|(key, _)| wanted(key)).map(|(key, _)| key.to_owned()).collect())
+    }
+
     /// Whether there are last copies, as far as is known.
     pub(crate) fn has_last_copies(&self) -> bool {
         self.shards.iter().any(|cell| cell.lock().shard.last_copies() > 0)

@@ -31,6 +31,21 @@ impl Lease {
         self.slot == slot
     }
 
+    /// Notes, until the process ends, that somebody vouched for the file that was leased.
+    pub(crate) fn vouch(&self) {
+        self.index.cell(self.hash).lock().shard.vouch(self.slot);
+    }
+
+    /// Whether somebody did.
+    pub(crate) fn is_vouched(&self) -> bool {
+        self.index.cell(self.hash).lock().shard.is_vouched(self.slot)
+    }
+
+    /// Whether upstream has it no more.
+    pub(crate) fn is_last_copy(&self) -> bool {
+        self.index.cell(self.hash).lock().shard.entry(self.slot).last_copy
+    }
+
     /// Whether the key's files are still those that were leased.
     pub(crate) fn is_current(&self) -> bool {
         self.index.cell(self.hash).lock().shard.is_live(self.slot)

@@ -49,6 +49,8 @@ struct Slot {
     name: Name,
     live: bool,
     last_copy: bool,
+    /// Somebody vouched for its file in this process.
+    vouched: bool,
     /// Changed since it was last written down.
     dirty: bool,
     leases: u32,
@@ -124,7 +126,7 @@ impl Shard {
     pub(super) fn insert(&mut self, hash: u64, key: &str, entry: Entry, rehash: impl Fn(&str) -> u64) -> Option<SlotId> {
         let name = self.names.add(key)?;
         let Entry { bytes, used, last_copy } = entry;
-        let slot = Slot { bytes, used, name, live: true, last_copy, dirty: false, leases: 1, next: NONE, prev: NONE };
+        let slot = Slot { bytes, used, name, live: true, last_copy, vouched: false, dirty: false, leases: 1, next: NONE, prev: NONE };
         let id = if self.free == NONE {
             self.slots.push(slot);
             u32::try_from(self.slots.len() - 1).ok()?
@@ -248,6 +250,16 @@ impl Shard {
     pub(super) fn oldest(&self, order: Order) -> Option<(u64, SlotId)> {
         let id = self.lists[order as usize].oldest;
         (id != NONE).then(|| (self.slot(id).used, id))
+    }
+
+    /// Notes that somebody vouched for the file of a slot that is leased.
+    pub(super) fn vouch(&mut self, id: SlotId) {
+        self.slot_mut(id).vouched = true;
+    }
+
+    /// Whether somebody did.
+    pub(super) fn is_vouched(&self, id: SlotId) -> bool {
+        self.slot(id).vouched
     }
 
     /// Live slots that are last copies.

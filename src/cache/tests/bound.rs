@@ -9,7 +9,7 @@ fn set_zip(world: &World, version: &str, bytes: usize) -> Vec<u8> {
 }
 
 /// A body whose length is not told.
-fn chunked(body: &[u8]) -> Act {
+pub(super) fn chunked(body: &[u8]) -> Act {
     let mut raw = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
     for piece in body.chunks(10_000) {
         raw.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());

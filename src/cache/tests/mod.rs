@@ -5,9 +5,11 @@ mod bound;
 mod faults;
 mod fills;
 mod freshness;
+mod lookups;
 mod memory;
 mod offline;
 mod queue;
+mod vouching;
 
 use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
@@ -37,6 +39,7 @@ struct World {
     faulty: Arc<Faulty>,
     data: Arc<DataDir>,
     audit: Audit,
+    metrics: Arc<Metrics>,
     settings: config::Cache,
     cache: Cache,
 }
@@ -94,10 +97,10 @@ impl World {
         let now = Arc::new(Mutex::new(SystemTime::UNIX_EPOCH + Duration::from_secs(1_780_000_000)));
         let faulty = Arc::new(Faulty::default());
         let data = Arc::new(DataDir::open_on(dir.path(), Disk::with_faults(faulty.clone())).unwrap());
-        let metrics = Metrics::new().unwrap();
-        let audit = Audit::open(&data.audit(), data.disk(), data.node(), metrics.audit).unwrap();
-        let cache = open(&data, config, &settings, &records, &audit, &now);
-        Self { dir, fake, records, now, faulty, data, audit, settings, cache }
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let audit = Audit::open(&data.audit(), data.disk(), data.node(), metrics.audit.clone()).unwrap();
+        let cache = open(&data, config, &settings, &records, (&audit, &metrics), &now);
+        Self { dir, fake, records, now, faulty, data, audit, metrics, settings, cache }
     }
 
     /// The process ends and another one starts, with these upstreams, and knows all its files.
@@ -114,7 +117,7 @@ impl World {
 
     fn start(&mut self, config: &config::Upstream, max_size: u64) {
         self.settings.max_size = max_size;
-        self.cache = open(&self.data, config, &self.settings, &self.records, &self.audit, &self.now);
+        self.cache = open(&self.data, config, &self.settings, &self.records, (&self.audit, &self.metrics), &self.now);
         self.cache.inner.stock.shelf.index.wait_complete();
     }
 
@@ -193,14 +196,14 @@ fn open(
     config: &config::Upstream,
     settings: &config::Cache,
     records: &Arc<Double>,
-    audit: &Audit,
+    (audit, metrics): (&Audit, &Metrics),
     now: &Arc<Mutex<SystemTime>>,
 ) -> Cache {
     let gate = fake::gate(records.clone());
     let upstream = Arc::new(fake::upstream(config, gate.clone()));
     let now = now.clone();
     let clock: Clock = Arc::new(move || *now.lock().unwrap());
-    let stock = Stock::open_at(data, settings, gate, records.clone(), Metrics::new().unwrap().fills, audit.clone(), clock).unwrap();
+    let stock = Stock::open_at(data, settings, gate, records.clone(), metrics, audit.clone(), clock).unwrap();
     Cache::new(stock, settings, PATIENCE, upstream)
 }
 

@@ -1,6 +1,7 @@
 //! Listeners, and where the gateway asks.
 
 use super::*;
+use crate::tlog::SignerKey;
 
 #[test]
 fn goproxy_is_read_as_the_go_command_reads_it() {
@@ -72,24 +73,42 @@ fn a_unix_socket_is_named_by_its_path_and_takes_plain_http() {
 }
 
 #[test]
-fn the_checksum_database_is_a_name_or_off() {
-    let sumdb = |text: &str| Config::from_toml(&format!("[upstream]\nsumdb = '{text}'")).map(|config| config.upstream.sumdb);
+fn the_checksum_database_is_what_gosumdb_says_or_off() {
+    let sumdb =
+        |text: &str| Config::from_toml(&format!("[upstream]\nverify = 'off'\nsumdb = '{text}'")).map(|config| config.upstream.sumdb);
     assert_eq!(sumdb("off").unwrap(), None);
-    assert_eq!(sumdb("sum.example.org/db").unwrap().as_deref(), Some("sum.example.org/db"));
-    let with_key = "sum.example.org+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8";
-    assert_eq!(sumdb(with_key).unwrap().as_deref(), Some("sum.example.org"));
+    // The go command's own is known with its key.
+    let built_in = Config::from_toml("").unwrap().upstream.sumdb.unwrap();
+    assert_eq!((built_in.key.unwrap().name(), built_in.url), (built_in.name.as_str(), None));
+    let key = SignerKey::generate("sum.example.org").unwrap().verifier();
+    let (name, at) = (key.name().to_owned(), Some("https://sum.example.net/db".parse().unwrap()));
+    for (text, expected) in [
+        ("sum.example.org/db".to_owned(), Sumdb { name: "sum.example.org/db".to_owned(), key: None, url: None }),
+        ("a  https://sum.example.net/db/".to_owned(), Sumdb { name: "a".to_owned(), key: None, url: at.clone() }),
+        (key.to_string(), Sumdb { name: name.clone(), key: Some(key.clone()), url: None }),
+        (format!("{key} https://sum.example.net/db"), Sumdb { name, key: Some(key), url: at }),
+    ] {
+        assert_eq!(sumdb(&text).unwrap(), Some(expected), "{text}");
+    }
     for bad in [
         "",
         "a+033de0ae",
         "a+033de0ae+AAAA",
         "a+x+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8",
-        "a https://b.example",
+        // The hash of another name.
+        "sum.example.org+033de0ae+Ac4zctda0e5eza+HJyk9SxEdh+s3Ux18htTTAD8OuAn8",
+        "a ftp://b.example",
+        "a https://u:p@b.example",
+        "a https://b.example?q",
+        "a https://b.example c",
         "https://a.example",
         "a/../b",
         "a%2f",
     ] {
         assert!(sumdb(bad).is_err(), "{bad}");
     }
+    let told = one_problem("[server]\nlisten = [\"127.0.0.1:3000\"]\n[upstream]\nsumdb = \"a http://127.0.0.1:3000/x\"");
+    assert!(told.starts_with("4: upstream.sumdb: expected another checksum database, found"), "{told}");
 }
 
 #[test]

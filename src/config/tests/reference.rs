@@ -36,6 +36,7 @@ fn the_reference_names_every_key_and_no_other_and_the_defaults_are_right() {
         "server.trusted_proxies",
         "upstream.goproxy",
         "upstream.sumdb",
+        "upstream.unverified",
         "upstream.proxy",
         "upstream.ca_file",
         "upstream.auth",

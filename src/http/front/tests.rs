@@ -20,6 +20,10 @@ impl RequestBody for Nothing {
 }
 
 async fn status(front: &Front, path: &str) -> u16 {
+    ask(front, path).await.status
+}
+
+async fn ask(front: &Front, path: &str) -> Reply<Note> {
     let head = Head {
         method: Method::GET,
         path: path.to_owned(),
@@ -30,7 +34,25 @@ async fn status(front: &Front, path: &str) -> u16 {
         listener: ListenerKind::Public { tls: true },
         request_id: "0123456789abcdef".to_owned(),
     };
-    front.call(head, &mut Nothing).await.status
+    front.call(head, &mut Nothing).await
+}
+
+#[tokio::test]
+async fn that_nothing_is_verified_is_said_where_readiness_is_asked() {
+    for (verify, body) in
+        [("require", "ready\n"), ("off", "ready\ndegraded: nothing that comes from upstream is verified (upstream.verify)\n")]
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = format!("data_dir = {:?}\n[upstream]\nverify = \"{verify}\"\n", dir.path().join("data").display());
+        let config = Config::from_toml(&settings).unwrap();
+        let reached = Reached::new(&config, &Addresses::default());
+        let (_foundation, operations) = Foundation::open(config).await.unwrap();
+        let (_stop, draining) = watch::channel(false);
+        let front = Front::new(House::new(operations, reached, draining));
+        let reply = ask(&front, "/readyz").await;
+        let crate::cache::Body::Bytes(bytes) = reply.body else { panic!() };
+        assert_eq!((reply.status, std::str::from_utf8(&bytes).unwrap()), (200, body));
+    }
 }
 
 #[tokio::test]

@@ -1,10 +1,12 @@
 use std::collections::HashSet;
 use std::mem::discriminant;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::cache::Absence;
+use crate::cache::{Absence, CacheError, Mismatch, Part, Unvouched, VouchError};
 use crate::egress::{Class, Rule, Verdict, Where};
+use crate::module::H1;
 
 /// Status, and what stands beside the headers that every answer has.
 type Row = (u16, &'static [(&'static str, &'static str)]);
@@ -43,9 +45,25 @@ fn refusals() -> Vec<Refusal> {
         Refusal::Stalled(text()),
         Refusal::Upstream(text()),
         Refusal::UpstreamSlow(text()),
+        Refusal::Unvouched(unvouched(VouchError::Unknown(text()))),
+        Refusal::Unvouched(unvouched(VouchError::Away(Arc::new(CacheError::Off)))),
+        Refusal::Unvouched(unvouched(VouchError::Bad(text()))),
+        Refusal::Unvouched(unvouched(VouchError::Forked(text()))),
+        Refusal::Mismatch(mismatch()),
         Refusal::Busy(text()),
         Refusal::Storage(text()),
     ]
+}
+
+fn unvouched(error: VouchError) -> Arc<Unvouched> {
+    let (path, version) = ("example.com/m".parse().unwrap(), "v1.0.0".parse().unwrap());
+    Arc::new(Unvouched { path, version, database: "sum.example.org".to_owned(), error })
+}
+
+fn mismatch() -> Arc<Mismatch> {
+    let (path, version) = ("example.com/m".parse().unwrap(), "v1.0.0".parse().unwrap());
+    let (database, from) = ("sum.example.org".to_owned(), "proxy.example.org".to_owned());
+    Arc::new(Mismatch { path, version, part: Part::Zip, expected: H1([1; 32]), found: H1([2; 32]), database, from })
 }
 
 /// The wire table: status and headers of each. A variant without a row does not compile.
@@ -63,7 +81,7 @@ fn row(refusal: &Refusal) -> Row {
         Refusal::Stalled(_) => (408, &[]),
         Refusal::Conflict(_) => (409, &[]),
         Refusal::TooLarge(_) => (413, &[]),
-        Refusal::Upstream(_) => (502, &[]),
+        Refusal::Upstream(_) | Refusal::Unvouched(_) | Refusal::Mismatch(_) => (502, &[]),
         Refusal::Busy(_) | Refusal::Storage(_) => (503, LATER),
         Refusal::UpstreamSlow(_) => (504, &[]),
         Refusal::Full => (507, &[]),
@@ -125,8 +143,8 @@ fn every_refusal_has_its_status_and_headers() {
         assert_eq!(body(&reply).trim_end_matches('\n'), format!("{refusal}{request}"));
         assert_eq!(reply.note.unwrap_or_default().cause, refusal.cause());
     }
-    // Two absences are one variant, and so are two misses.
-    assert_eq!(all.iter().map(discriminant).collect::<HashSet<_>>().len(), all.len() - 2);
+    // Two absences are one variant, and so are two misses, and four ways of not being vouched for.
+    assert_eq!(all.iter().map(discriminant).collect::<HashSet<_>>().len(), all.len() - 5);
 }
 
 #[test]

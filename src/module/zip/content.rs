@@ -7,12 +7,12 @@ use zlib_rs::{Inflate, InflateFlush, Status};
 use super::ReadError;
 use super::directory::{Directory, Entry, Source, u16_at, u32_at};
 
-const LOCAL_HEADER: u32 = 0x0403_4b50;
-const LOCAL_HEADER_LEN: usize = 30;
-const DESCRIPTOR: u32 = 0x0807_4b50;
-const FLAG_DESCRIPTOR: u16 = 0x8;
-const STORED: u16 = 0;
-const DEFLATED: u16 = 8;
+pub(super) const LOCAL_HEADER: u32 = 0x0403_4b50;
+pub(super) const LOCAL_HEADER_LEN: usize = 30;
+pub(super) const DESCRIPTOR: u32 = 0x0807_4b50;
+pub(super) const FLAG_DESCRIPTOR: u16 = 0x8;
+pub(super) const STORED: u16 = 0;
+pub(super) const DEFLATED: u16 = 8;
 const OUT_BYTES: usize = 64 << 10;
 /// The window of raw deflate, as a power of two.
 const WINDOW_BITS: u8 = 15;
@@ -20,8 +20,49 @@ const WINDOW_BITS: u8 = 15;
 /// A zip whose entries can be read, one after the other. Memory: two buffers of 64 KiB and the inflater's window.
 pub struct Contents<R> {
     source: Source<R>,
+    inflater: Inflater,
+}
+
+/// Inflates one raw deflate stream after the other. Memory: a buffer of 64 KiB and the window.
+pub(super) struct Inflater {
     inflate: Inflate,
     out: Box<[u8]>,
+}
+
+/// What a call of [`Inflater::step`] came to.
+pub(super) struct Step<'a> {
+    /// Bytes taken of those that were given.
+    pub(super) taken: usize,
+    /// What came out.
+    pub(super) unpacked: &'a [u8],
+    /// Whether the stream is at its end: what was not taken does not belong to it.
+    pub(super) ended: bool,
+}
+
+impl Inflater {
+    pub(super) fn new() -> Self {
+        Self { inflate: Inflate::new(false, WINDOW_BITS), out: vec![0; OUT_BYTES].into() }
+    }
+
+    /// The next byte begins another stream.
+    pub(super) fn restart(&mut self) {
+        self.inflate.reset(false);
+    }
+
+    /// Takes some bytes, or none, and hands out at most a buffer. Where neither moves, there must be more bytes.
+    pub(super) fn step(&mut self, packed: &[u8]) -> Result<Step<'_>, ReadError> {
+        let (read, written) = (self.inflate.total_in(), self.inflate.total_out());
+        let status = self.inflate.decompress(packed, &mut self.out, InflateFlush::NoFlush).map_err(|_| ReadError::Corrupt)?;
+        // Both are at most the length of a buffer.
+        let taken = (self.inflate.total_in() - read) as usize;
+        let written = (self.inflate.total_out() - written) as usize;
+        let ended = matches!(status, Status::StreamEnd);
+        if taken == 0 && written == 0 && !ended && !packed.is_empty() {
+            // Room for output and bytes of input were there, so it must have moved.
+            return Err(ReadError::Corrupt);
+        }
+        Ok(Step { taken, unpacked: &self.out[..written], ended })
+    }
 }
 
 /// What was read of one file so far.
@@ -46,7 +87,7 @@ impl Tally {
 impl<R: Read + Seek> Contents<R> {
     /// For a source whose directory has been read.
     pub fn new(source: Source<R>) -> Self {
-        Self { source, inflate: Inflate::new(false, WINDOW_BITS), out: vec![0; OUT_BYTES].into() }
+        Self { source, inflater: Inflater::new() }
     }
 
     /// Reads one entry's file, hands it to `sink` piece by piece, and checks size and checksum as Go's archive/zip does: an
@@ -107,26 +148,21 @@ impl<R: Read + Seek> Contents<R> {
     }
 
     fn read_deflated(&mut self, packed: u64, tally: &mut Tally, sink: &mut impl FnMut(&[u8])) -> Result<(), ReadError> {
-        self.inflate.reset(false);
+        self.inflater.restart();
         let mut left = packed;
         loop {
             let chunk = self.source.chunk(left)?;
             let at_end = chunk.is_empty();
-            let (read, written) = (self.inflate.total_in(), self.inflate.total_out());
-            let status = self.inflate.decompress(chunk, &mut self.out, InflateFlush::NoFlush).map_err(|_| ReadError::Corrupt)?;
-            // Both are at most the length of a buffer.
-            let read = (self.inflate.total_in() - read) as usize;
-            let written = (self.inflate.total_out() - written) as usize;
-            self.source.consume(read);
-            left -= read as u64;
-            tally.add(&self.out[..written])?;
-            sink(&self.out[..written]);
-            match status {
-                Status::StreamEnd => return Ok(()),
-                Status::Ok | Status::BufError if at_end && written == 0 => return Err(ReadError::Truncated),
-                // Room for output and bytes of input were there, so it must have moved.
-                Status::Ok | Status::BufError if read == 0 && written == 0 => return Err(ReadError::Corrupt),
-                Status::Ok | Status::BufError => {}
+            let step = self.inflater.step(chunk)?;
+            self.source.consume(step.taken);
+            left -= step.taken as u64;
+            tally.add(step.unpacked)?;
+            sink(step.unpacked);
+            if step.ended {
+                return Ok(());
+            }
+            if at_end && step.unpacked.is_empty() {
+                return Err(ReadError::Truncated);
             }
         }
     }

@@ -6,21 +6,23 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 
 use super::{ENTRIES_MAX, NAME_BYTES_MAX, ReadError};
 
-const DIRECTORY_HEADER: u32 = 0x0201_4b50;
-const DIRECTORY_HEADER_LEN: usize = 46;
-const END: [u8; 4] = *b"PK\x05\x06";
+pub(super) const DIRECTORY_HEADER: u32 = 0x0201_4b50;
+pub(super) const DIRECTORY_HEADER_LEN: usize = 46;
+pub(super) const END: u32 = 0x0605_4b50;
 const END_LEN: usize = 22;
 const LOCATOR_64: u32 = 0x0706_4b50;
 const LOCATOR_64_LEN: usize = 20;
-const END_64: u32 = 0x0606_4b50;
+pub(super) const END_64: u32 = 0x0606_4b50;
 const END_64_LEN: usize = 56;
+/// The end record is looked for so far from the end of the file.
+pub(super) const END_REACH_BYTES: usize = 65 * 1024;
 const ZIP64_EXTRA: u16 = 0x0001;
 
 /// One entry of the central directory.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry {
     /// Where the name stands among all names: offset and length.
-    name: (usize, usize),
+    pub(super) name: (usize, usize),
     pub(super) flags: u16,
     pub(super) method: u16,
     pub(super) crc: u32,
@@ -63,11 +65,7 @@ impl Directory {
                 Err(HeaderEnd::Failed(why)) => return Err(why),
             }
         };
-        // Go compares 16 bits.
-        if directory.entries.len() as u16 != end.records as u16 {
-            return Err(why);
-        }
-        Ok(directory)
+        if end.counts(directory.entries.len()) { Ok(directory) } else { Err(why) }
     }
 
     fn read_header<R: Read + Seek>(&mut self, source: &mut Source<R>, base: i64, scratch: &mut Vec<u8>) -> Result<(), HeaderEnd> {
@@ -192,20 +190,49 @@ fn read_header<R: Read + Seek>(source: &mut Source<R>, scratch: &mut Vec<u8>) ->
     if u32_at(&buf, 0) != DIRECTORY_HEADER {
         return Err(HeaderEnd::NoHeader(ReadError::Format));
     }
-    let [name_len, extra_len, comment_len] = [28, 30, 32].map(|at| usize::from(u16_at(&buf, at)));
-    scratch.resize(name_len + extra_len + comment_len, 0);
+    let header = Header::parse(&buf);
+    scratch.resize(header.rest_len(), 0);
     read_next(source, scratch)?;
-    let mut entry = Entry {
-        name: (0, 0),
-        flags: u16_at(&buf, 8),
-        method: u16_at(&buf, 10),
-        crc: u32_at(&buf, 16),
-        packed: u32_at(&buf, 20).into(),
-        size: u32_at(&buf, 24).into(),
-        offset: u32_at(&buf, 42).into(),
-    };
-    read_zip64(&mut entry, &scratch[name_len..name_len + extra_len]).map_err(HeaderEnd::NoHeader)?;
-    Ok((entry, name_len))
+    let entry = header.entry(scratch).map_err(HeaderEnd::NoHeader)?;
+    Ok((entry, header.name_len))
+}
+
+/// The fixed part of a header of the directory.
+pub(super) struct Header {
+    /// With what the fixed part says.
+    entry: Entry,
+    pub(super) name_len: usize,
+    extra_len: usize,
+    comment_len: usize,
+}
+
+impl Header {
+    /// Of bytes that begin with [`DIRECTORY_HEADER`].
+    pub(super) fn parse(buf: &[u8; DIRECTORY_HEADER_LEN]) -> Self {
+        let [name_len, extra_len, comment_len] = [28, 30, 32].map(|at| usize::from(u16_at(buf, at)));
+        let entry = Entry {
+            name: (0, 0),
+            flags: u16_at(buf, 8),
+            method: u16_at(buf, 10),
+            crc: u32_at(buf, 16),
+            packed: u32_at(buf, 20).into(),
+            size: u32_at(buf, 24).into(),
+            offset: u32_at(buf, 42).into(),
+        };
+        Self { entry, name_len, extra_len, comment_len }
+    }
+
+    /// The bytes of name, extra field and comment, which follow.
+    pub(super) fn rest_len(&self) -> usize {
+        self.name_len + self.extra_len + self.comment_len
+    }
+
+    /// The entry, by the [`rest_len`](Self::rest_len) bytes that follow too. Its name is not set.
+    pub(super) fn entry(&self, rest: &[u8]) -> Result<Entry, ReadError> {
+        let mut entry = self.entry;
+        read_zip64(&mut entry, &rest[self.name_len..][..self.extra_len])?;
+        Ok(entry)
+    }
 }
 
 fn read_next<R: Read + Seek>(source: &mut Source<R>, out: &mut [u8]) -> Result<(), HeaderEnd> {
@@ -218,7 +245,7 @@ fn read_next<R: Read + Seek>(source: &mut Source<R>, out: &mut [u8]) -> Result<(
 }
 
 /// Takes what is maxed out in the header from the zip64 extra field: size, packed size, offset, in this order, each once.
-fn read_zip64(entry: &mut Entry, mut extra: &[u8]) -> Result<(), ReadError> {
+pub(super) fn read_zip64(entry: &mut Entry, mut extra: &[u8]) -> Result<(), ReadError> {
     let maxed = |value: u64| value == u64::from(u32::MAX);
     let (mut size, mut packed, mut offset) = (maxed(entry.size), maxed(entry.packed), entry.offset == i64::from(u32::MAX));
     while let Some((head, rest)) = extra.split_first_chunk::<4>() {
@@ -246,17 +273,30 @@ fn read_zip64(entry: &mut Entry, mut extra: &[u8]) -> Result<(), ReadError> {
 }
 
 /// What the end record says.
-struct End {
+pub(super) struct End {
     /// How many entries; only the low 16 bits mean something.
     records: u64,
     /// Where the zip begins in the file: something may stand before it.
-    base: i64,
+    pub(super) base: i64,
     /// Where the directory begins in the file.
-    start: i64,
+    pub(super) start: i64,
+    /// Where the end record begins, the zip64 one if there is one.
+    pub(super) at: i64,
+    /// Whether end records and comment follow one another without a byte between or behind them.
+    pub(super) dense: bool,
 }
 
-fn read_end<R: Read + Seek>(source: &mut Source<R>) -> Result<End, ReadError> {
+impl End {
+    /// Whether there are so many entries. Go compares 16 bits.
+    pub(super) fn counts(&self, entries: usize) -> bool {
+        entries as u16 == self.records as u16
+    }
+}
+
+/// Finds the end record and reads what it says of the directory.
+pub(super) fn read_end<R: Read + Seek>(source: &mut Source<R>) -> Result<End, ReadError> {
     let (mut end_at, tail) = find_end(source)?;
+    let mut dense = usize::from(u16_at(&tail, 20)) == tail.len() - END_LEN;
     let mut records = u64::from(u16_at(&tail, 10));
     let mut size = u64::from(u32_at(&tail, 12));
     let mut offset = u64::from(u32_at(&tail, 16));
@@ -272,6 +312,7 @@ fn read_end<R: Read + Seek>(source: &mut Source<R>) -> Result<End, ReadError> {
         if u32_at(&buf, 0) != END_64 {
             return Err(ReadError::Format);
         }
+        dense &= end_at - at == (END_64_LEN + LOCATOR_64_LEN) as i64;
         end_at = at;
         [records, size, offset] = [32, 40, 48].map(|i| u64_at(&buf, i));
     }
@@ -287,22 +328,22 @@ fn read_end<R: Read + Seek>(source: &mut Source<R>) -> Result<End, ReadError> {
     if base > 0 && offset.unsigned_abs() < source.len {
         source.seek(offset.unsigned_abs())?;
         match read_header(source, &mut Vec::new()) {
-            Ok(_) => return Ok(End { records, base: 0, start: offset }),
+            Ok(_) => return Ok(End { records, base: 0, start: offset, at: end_at, dense }),
             Err(HeaderEnd::Failed(ReadError::Io(e))) => return Err(ReadError::Io(e)),
             Err(_) => {}
         }
     }
-    Ok(End { records, base, start })
+    Ok(End { records, base, start, at: end_at, dense })
 }
 
 /// Looks for the end record in the last 1 KiB, then in the last 65 KiB: where it begins, and the bytes from there on.
 fn find_end<R: Read + Seek>(source: &mut Source<R>) -> Result<(i64, Vec<u8>), ReadError> {
-    for tail_len in [1024u64, 65 * 1024] {
+    for tail_len in [1024, END_REACH_BYTES as u64] {
         let tail_len = tail_len.min(source.len);
         let start = i64::try_from(source.len - tail_len).map_err(|_| ReadError::Format)?;
         let mut tail = vec![0; usize::try_from(tail_len).map_err(|_| ReadError::Format)?];
         source.read_at(start, &mut tail)?;
-        let found = tail.windows(END_LEN).rposition(|w| w.starts_with(&END));
+        let found = tail.windows(END_LEN).rposition(|w| w.starts_with(&END.to_le_bytes()));
         // A comment that would end past the file makes Go look no further.
         if let Some(at) = found
             && usize::from(u16_at(&tail, at + 20)) + END_LEN + at <= tail.len()
@@ -336,6 +377,6 @@ pub(super) fn u32_at(buf: &[u8], at: usize) -> u32 {
     u32::from(u16_at(buf, at)) | u32::from(u16_at(buf, at + 2)) << 16
 }
 
-fn u64_at(buf: &[u8], at: usize) -> u64 {
+pub(super) fn u64_at(buf: &[u8], at: usize) -> u64 {
     u64::from(u32_at(buf, at)) | u64::from(u32_at(buf, at + 4)) << 32
 }

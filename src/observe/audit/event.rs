@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::module::{H1, ModulePath, OwnerName, Version};
+use crate::tlog::Head;
 
 /// Something that was done, or was not let be done. Names and paths, never secrets.
 #[derive(Clone, Debug, Serialize)]
@@ -110,6 +111,41 @@ pub enum Event {
         /// What is wrong, for people.
         text: String,
     },
+    /// The public checksum database showed two trees: one of these heads does not follow from the other.
+    SumdbFork {
+        /// Its name.
+        database: String,
+        /// The newest one that was known.
+        kept: TreeHead,
+        /// The one that was shown then.
+        shown: TreeHead,
+    },
+    /// An operator said which of them is believed.
+    SumdbTrusted {
+        /// Its name.
+        database: String,
+        /// Which one: `kept` or `shown`.
+        side: &'static str,
+        /// That head.
+        head: TreeHead,
+    },
+    /// A file of a public module is not what the checksum database says. Nothing of it was kept; what had been kept was set aside.
+    Mismatch {
+        /// The module.
+        path: ModulePath,
+        /// The version.
+        version: Version,
+        /// Which file: `.zip` or `.mod`.
+        file: &'static str,
+        /// What the database says.
+        expected: H1,
+        /// What it is.
+        found: H1,
+        /// The database.
+        database: String,
+        /// Where it came from: an upstream's host, or `the cache`.
+        from: String,
+    },
     /// The settings were read again.
     Reload {
         /// They are in force; if not, the old ones still are.
@@ -161,6 +197,21 @@ pub enum Event {
     },
 }
 
+/// A head of a checksum database, without its note.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TreeHead {
+    /// How many records.
+    pub size: u64,
+    /// The root, in base64.
+    pub root: String,
+}
+
+impl From<&Head> for TreeHead {
+    fn from(head: &Head) -> Self {
+        Self { size: head.size, root: head.root.to_string() }
+    }
+}
+
 /// What was refused, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct Refused {
@@ -199,6 +250,9 @@ impl Event {
             Self::ClaimMoved { .. } => "claim-moved",
             Self::Refusal(_) => "refusal",
             Self::Integrity { .. } => "integrity",
+            Self::SumdbFork { .. } => "sumdb-fork",
+            Self::SumdbTrusted { .. } => "sumdb-trusted",
+            Self::Mismatch { .. } => "mismatch",
             Self::Reload { .. } => "reload",
             Self::Verify { .. } => "verify",
             Self::Gc { .. } => "gc",

@@ -22,7 +22,7 @@ use time::format_description::FormatItem;
 use time::macros::format_description;
 use tokio::sync::oneshot;
 
-pub use event::{Event, Refused};
+pub use event::{Event, Refused, TreeHead};
 pub use read::{Page, Position};
 
 use crate::durable::Disk;

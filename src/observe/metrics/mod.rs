@@ -15,7 +15,9 @@ mod fills;
 mod hosted;
 mod http;
 mod process;
+mod sumdb;
 mod upstream;
+mod verify;
 
 use prometheus::core::Collector;
 use prometheus::{
@@ -28,7 +30,9 @@ pub use cache::{CacheMetrics, CacheState};
 pub use fills::{FillMetrics, InFlight};
 pub use hosted::{HostedMetrics, HostedState};
 pub use http::{Answered, HttpMetrics, OwnerClass};
+pub use sumdb::{SumdbMetrics, SumdbOutcome};
 pub use upstream::{BreakerState, UpstreamMetrics, UpstreamOutcome, UpstreamRole};
+pub use verify::{Verification, VerifyMetrics};
 
 /// Durations of answers, seconds: from what memory gives to a large module from afar.
 const SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
@@ -40,8 +44,12 @@ pub struct Metrics {
     pub http: HttpMetrics,
     /// What goes out.
     pub upstream: UpstreamMetrics,
+    /// What the public checksum database said.
+    pub sumdb: SumdbMetrics,
     /// What is kept of it.
     pub cache: CacheMetrics,
+    /// Whether what comes in is what it is to be.
+    pub verify: VerifyMetrics,
     /// Transfers into the cache, and who waits.
     pub fills: FillMetrics,
     /// Log-ins.
@@ -67,7 +75,9 @@ impl Metrics {
         Ok(Self {
             http: HttpMetrics::new(&mut families)?,
             upstream: UpstreamMetrics::new(&mut families)?,
+            sumdb: SumdbMetrics::new(&mut families)?,
             cache: CacheMetrics::new(&mut families)?,
+            verify: VerifyMetrics::new(&mut families)?,
             fills: FillMetrics::new(&mut families)?,
             access: AccessMetrics::new(&mut families)?,
             hosted: HostedMetrics::new(&mut families)?,

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::super::double::{self, Log};
 use super::*;
 use crate::cache::{Body, CacheStatus, Stock};
 use crate::config;
@@ -51,8 +52,8 @@ fn proxy(data: &Arc<DataDir>, config: &config::Upstream, records: &Arc<Double>) 
     let upstream = Arc::new(fake::upstream(config, gate.clone()));
     let (minute, memory) = (Duration::from_secs(60), 1 << 20);
     let settings = config::Cache { max_size: 1 << 20, min_free: 0, memory, fresh: minute, stale: minute, not_found: minute };
-    let stock = Stock::open(data, &settings, gate, records.clone(), Metrics::new().unwrap().fills, Audit::default()).unwrap();
-    Proxy::new(Cache::new(stock, &settings, minute, upstream), config.sumdb.clone())
+    let stock = Stock::open(data, &settings, gate, records.clone(), &Metrics::new().unwrap(), Audit::default()).unwrap();
+    Proxy::new(Cache::new(stock, &settings, minute, upstream), config.sumdb.as_ref().map(|sumdb| sumdb.name.clone()), None)
 }
 
 fn lookup() -> SumdbWhat {
@@ -85,7 +86,7 @@ async fn what_never_changes_is_served_with_the_database_dead_also_after_a_restar
         assert_eq!(world.get(what.clone()).await.unwrap(), (CacheStatus::Miss, body.clone()));
         assert_eq!(world.get(what.clone()).await.unwrap(), (CacheStatus::Hit, body));
     }
-    assert!(world.dir.path().join("cache/download/sumdb/sum.example.org/lookup/example.com/!m@v1.0.0").exists());
+    assert!(world.dir.path().join("cache/queries/sumdb/sum.example.org/lookup/example.com/!m@v1.0.0").exists());
     assert!(world.dir.path().join("cache/download/sumdb/sum.example.org/tile/8/0/x001/234.p/5").exists());
     world.fake.die();
     world.proxy = proxy(&world.data, &world.fake.config(), &world.records);
@@ -152,4 +153,95 @@ async fn another_database_is_unknown_and_none_is_off_and_neither_is_asked() {
     let ask = SumdbAsk { name: NAME.into(), what: SumdbWhat::Latest };
     assert!(matches!(off.resolve(&ask, "test").await, Err(ProxyError::Off)));
     assert!(world.fake.seen().is_empty());
+}
+
+/// A proxy whose client verifies, and the database behind it.
+async fn verifying(log: &Log) -> (double::World, Proxy) {
+    let world = double::World::new(log).await;
+    let proxy = Proxy::new(world.cache.clone(), Some(world.key.name().to_owned()), Some(world.client.clone()));
+    (world, proxy)
+}
+
+async fn ask(proxy: &Proxy, log: &Log, what: SumdbWhat) -> Result<(CacheStatus, Vec<u8>), ProxyError> {
+    match proxy.resolve(&SumdbAsk { name: log.signer.name().to_owned(), what }, "test").await? {
+        Resolved::Found(Cached { body: Body::Bytes(bytes), status, etag: Some(_), .. }) => Ok((status, bytes.to_vec())),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn lookup_of(log: &Log, id: u64) -> SumdbWhat {
+    SumdbWhat::Lookup(log.record(id).path.clone(), log.record(id).version.clone())
+}
+
+#[tokio::test]
+async fn a_look_up_goes_through_the_client_and_is_kept_once_it_is_verified() {
+    let log = Log::new(300);
+    let (world, proxy) = verifying(&log).await;
+    let bytes = log.lookup(5).to_bytes();
+    assert_eq!(ask(&proxy, &log, lookup_of(&log, 5)).await.unwrap(), (CacheStatus::Miss, bytes.clone()));
+    world.fake.die();
+    assert_eq!(ask(&proxy, &log, lookup_of(&log, 5)).await.unwrap(), (CacheStatus::Hit, bytes));
+    let away = ask(&proxy, &log, lookup_of(&log, 6)).await;
+    assert!(matches!(&away, Err(ProxyError::Cache(CacheError::Unvouched(_)))), "{away:?}");
+}
+
+#[tokio::test]
+async fn a_look_up_that_does_not_hold_is_a_failure_and_one_that_is_absent_an_absence() {
+    let log = Log::new(300);
+    let (world, proxy) = verifying(&log).await;
+    log.tell(&world.fake, 5, &crate::tlog::Lookup { id: 6, ..log.lookup(5) });
+    let refused = ask(&proxy, &log, lookup_of(&log, 5)).await;
+    assert!(
+        matches!(&refused, Err(ProxyError::Cache(CacheError::Unvouched(why))) if why.to_string().contains("does not hold")),
+        "{refused:?}"
+    );
+    assert!(!world.is_kept(&log.record(5).path, &log.record(5).version).await);
+    world.fake.set(&log.lookup_target(5), Act::status(410, "text/plain", "not found: gone\n"));
+    let asked = SumdbAsk { name: log.signer.name().to_owned(), what: lookup_of(&log, 5) };
+    let Ok(Resolved::Absent(absence)) = proxy.resolve(&asked, "test").await else { panic!() };
+    assert_eq!((absence.code, absence.text.as_str()), (404, "not found: gone\n"));
+}
+
+#[tokio::test]
+async fn a_tile_of_the_tree_that_is_known_is_held_against_it() {
+    let log = Log::new(700);
+    let (world, proxy) = verifying(&log).await;
+    let tile = |path: &str| SumdbWhat::Tile(path.parse().unwrap());
+    let target = |path: &str| log.target(path);
+    // Of a tree that nobody knows anything may be true.
+    world.fake.set(&target("tile/8/0/001"), Act::ok("application/octet-stream", [7; 8192]));
+    assert_eq!(ask(&proxy, &log, tile("tile/8/0/001")).await.unwrap(), (CacheStatus::Miss, vec![7; 8192]));
+    ask(&proxy, &log, lookup_of(&log, 5)).await.unwrap();
+    let refused = ask(&proxy, &log, tile("tile/8/0/001")).await;
+    assert!(matches!(&refused, Err(ProxyError::Tile(VouchError::Bad(_)))), "{refused:?}");
+    assert!(!world.dir.path().join(format!("cache/download{}", target("tile/8/0/001"))).exists());
+    log.serve_tiles(&world.fake);
+    let right = log.hashes("tile/8/0/001".parse().unwrap());
+    assert_eq!(ask(&proxy, &log, tile("tile/8/0/001")).await.unwrap(), (CacheStatus::Miss, right.clone()));
+    assert_eq!(ask(&proxy, &log, tile("tile/8/0/001")).await.unwrap(), (CacheStatus::Hit, right.clone()));
+    // A narrower one is a part of it.
+    world.fake.set(&target("tile/8/0/001.p/9"), Act::ok("application/octet-stream", &right[32..320]));
+    assert!(matches!(ask(&proxy, &log, tile("tile/8/0/001.p/9")).await, Err(ProxyError::Tile(VouchError::Bad(_)))));
+    world.fake.set(&target("tile/8/0/001.p/9"), Act::ok("application/octet-stream", &right[..288]));
+    assert_eq!(ask(&proxy, &log, tile("tile/8/0/001.p/9")).await.unwrap(), (CacheStatus::Miss, right[..288].to_vec()));
+    // Beyond the newest head, and of records, nothing is known.
+    for path in ["tile/8/0/003", "tile/8/data/001"] {
+        world.fake.set(&target(path), Act::ok("application/octet-stream", [9; 8192]));
+        assert_eq!(ask(&proxy, &log, tile(path)).await.unwrap(), (CacheStatus::Miss, vec![9; 8192]));
+    }
+}
+
+#[tokio::test]
+async fn what_is_kept_is_served_where_it_cannot_be_held_against_the_tree() {
+    let log = Log::new(700);
+    let (world, proxy) = verifying(&log).await;
+    let tile = || SumdbWhat::Tile("tile/8/0/000".parse().unwrap());
+    ask(&proxy, &log, lookup_of(&log, 5)).await.unwrap();
+    drop(proxy);
+    let world = world.restart();
+    let proxy = Proxy::new(world.cache.clone(), Some(world.key.name().to_owned()), Some(world.client.clone()));
+    world.cache.drop_tile(world.key.name(), &"tile/8/1/000.p/2".parse().unwrap()).await;
+    world.fake.die();
+    let right = log.hashes("tile/8/0/000".parse().unwrap());
+    assert_eq!(ask(&proxy, &log, tile()).await.unwrap(), (CacheStatus::Hit, right));
 }

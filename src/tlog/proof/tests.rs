@@ -115,3 +115,37 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_tile_is_the_trees_as_wide_as_it_is_there_or_not_at_all() {
+    let (heads, tiles) = log(&[700]);
+    let head = heads[1];
+    for (asked, there) in
+        [("tile/8/0/000", "tile/8/0/000"), ("tile/8/0/002.p/9", "tile/8/0/002.p/188"), ("tile/8/1/000.p/1", "tile/8/1/000.p/2")]
+    {
+        let (asked, there) = (tile(asked), tile(there));
+        assert_eq!(asked.in_tree(700), Some(there));
+        let Step::Done(proven) = membership(&head, asked, &tiles).unwrap() else { panic!("all are at hand") };
+        assert!(proven.tiles.contains(&there), "{proven:?}");
+        let Step::Missing(missing) = membership(&head, asked, &Tiles::default()).unwrap() else { panic!("none is at hand") };
+        assert!(missing.contains(&there), "{missing:?}");
+        let mut spoiled = tiles.clone();
+        spoiled.remove(there);
+        let mut hashes = tiles.get(there).unwrap().to_vec();
+        hashes[7] ^= 1;
+        spoiled.insert(there, hashes.into()).unwrap();
+        assert!(matches!(membership(&head, asked, &spoiled), Err(ProofError::Inconsistent(wrong)) if wrong.contains(&there)));
+    }
+    for beyond in [
+        "tile/8/0/002",
+        "tile/8/0/003.p/1",
+        "tile/8/2/000.p/1",
+        "tile/8/63/000.p/1",
+        "tile/8/63/x999/x999/x999/x999/999",
+        "tile/8/data/000",
+    ] {
+        let beyond = tile(beyond);
+        assert_eq!(beyond.in_tree(700), None);
+        assert!(matches!(membership(&head, beyond, &tiles), Err(ProofError::NotInTree { .. })), "{beyond}");
+    }
+}

@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 use tokio_rustls::TlsConnector;
 
 use super::gateway::Gateway;
-use super::http::Response;
+use super::http::{Framing, Response};
 use super::secrets;
 
 /// Streams at once.
@@ -120,5 +120,5 @@ async fn receive(response: ResponseFuture) -> Result<Response, ::h2::Error> {
         stream.flow_control().release_capacity(piece.len())?;
         body.extend_from_slice(&piece);
     }
-    Ok(Response { status, headers, body, cut_after: None })
+    Ok(Response { status, headers, body, framing: Framing::Whole })
 }

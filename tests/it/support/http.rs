@@ -8,6 +8,10 @@ use std::time::Duration;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// Longest head that is read.
 const HEAD_MAX: usize = 256 << 10;
+/// Of a body without an end.
+const ENDLESS_PIECE: usize = 64 << 10;
+/// So many of them, 16 GiB, are as good as no end to a test, and a bound to one that is wrong.
+const ENDLESS_PIECES: usize = 256 << 10;
 
 /// A request as it arrived.
 #[derive(Clone, Debug)]
@@ -31,8 +35,21 @@ pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
-    /// When it is sent: cut the connection after that many bytes of the body, of which `Content-Length` promises all.
-    pub(crate) cut_after: Option<usize>,
+    /// When it is sent.
+    pub(crate) framing: Framing,
+}
+
+/// How a body is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// Whole, as `Content-Length` promises.
+    Whole,
+    /// The connection is cut after that many bytes, of which `Content-Length` promises all.
+    Cut(usize),
+    /// Whole, while `Content-Length` says this; then the connection is cut.
+    Declared(usize),
+    /// In chunks, and after it zeros until the client goes away.
+    Endless,
 }
 
 impl Response {
@@ -43,12 +60,24 @@ impl Response {
 
     /// An answer of this type.
     pub(crate) fn of(status: u16, kind: &str, body: Vec<u8>) -> Self {
-        Self { status, headers: vec![("Content-Type".to_owned(), kind.to_owned())], body, cut_after: None }
+        Self { status, headers: vec![("Content-Type".to_owned(), kind.to_owned())], body, framing: Framing::Whole }
     }
 
     /// Breaks off in the body.
     pub(crate) fn cut(mut self, after: usize) -> Self {
-        self.cut_after = Some(after);
+        self.framing = Framing::Cut(after);
+        self
+    }
+
+    /// With a false `Content-Length`.
+    pub(crate) fn declaring(mut self, length: usize) -> Self {
+        self.framing = Framing::Declared(length);
+        self
+    }
+
+    /// Goes on and on after its body.
+    pub(crate) fn endless(mut self) -> Self {
+        self.framing = Framing::Endless;
         self
     }
 
@@ -71,17 +100,42 @@ impl Response {
     /// Writes it; `head` leaves the body out.
     pub(crate) fn write(&self, to: &mut impl Write, head: bool) -> io::Result<()> {
         let reason = ::http::StatusCode::from_u16(self.status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Unknown");
-        let mut out = format!("HTTP/1.1 {} {reason}\r\nContent-Length: {}\r\n", self.status, self.body.len());
+        let length = match self.framing {
+            Framing::Whole | Framing::Cut(_) => format!("Content-Length: {}", self.body.len()),
+            Framing::Declared(length) => format!("Content-Length: {length}"),
+            Framing::Endless => "Transfer-Encoding: chunked".to_owned(),
+        };
+        let mut out = format!("HTTP/1.1 {} {reason}\r\n{length}\r\n", self.status);
         for (name, value) in &self.headers {
             out.push_str(&format!("{name}: {value}\r\n"));
         }
         out.push_str("\r\n");
         to.write_all(out.as_bytes())?;
         if !head {
-            to.write_all(&self.body[..self.cut_after.unwrap_or(self.body.len())])?;
+            self.write_body(to)?;
         }
         to.flush()?;
-        if self.cut_after.is_some() { Err(io::Error::other("cut, as told")) } else { Ok(()) }
+        if self.framing == Framing::Whole { Ok(()) } else { Err(io::Error::other("cut, as told")) }
+    }
+
+    fn write_body(&self, to: &mut impl Write) -> io::Result<()> {
+        match self.framing {
+            Framing::Whole | Framing::Declared(_) => to.write_all(&self.body),
+            Framing::Cut(after) => to.write_all(&self.body[..after]),
+            Framing::Endless => {
+                // No chunk is empty: that would be the end.
+                let mut piece = self.body.as_slice();
+                for _ in 0..=ENDLESS_PIECES {
+                    if !piece.is_empty() {
+                        to.write_all(format!("{:x}\r\n", piece.len()).as_bytes())?;
+                        to.write_all(piece)?;
+                        to.write_all(b"\r\n")?;
+                    }
+                    piece = &[0; ENDLESS_PIECE];
+                }
+                Ok(())
+            }
+        }
     }
 }
 
@@ -145,7 +199,8 @@ pub(crate) fn exchange(stream: &mut (impl Read + Write), request: &[u8]) -> io::
         let mut headers = [httparse::EMPTY_HEADER; 128];
         let mut parsed = httparse::Response::new(&mut headers);
         parsed.parse(&head).map_err(io::Error::other)?;
-        let mut response = Response { status: parsed.code.unwrap_or(0), headers: owned(parsed.headers), body: Vec::new(), cut_after: None };
+        let mut response =
+            Response { status: parsed.code.unwrap_or(0), headers: owned(parsed.headers), body: Vec::new(), framing: Framing::Whole };
         if response.status == 100 {
             continue;
         }

@@ -5,6 +5,7 @@ pub(crate) mod dials;
 pub(crate) mod gateway;
 pub(crate) mod go;
 pub(crate) mod h2;
+pub(crate) mod hostile;
 pub(crate) mod http;
 pub(crate) mod load;
 pub(crate) mod port;

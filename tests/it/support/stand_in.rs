@@ -122,7 +122,7 @@ impl Registry {
         }
         let visible = self.hosted.iter().filter(|(name, _)| owner.is_none_or(|owner| owner == *name) && (signed_in || *name == "open"));
         let modules: BTreeMap<_, _> = visible.flat_map(|(_, modules)| modules.clone()).collect();
-        let response = upstream::answer(&modules, rest, false);
+        let response = upstream::answer(&modules, rest, None);
         if response.status == 404 { Response::text(404, "the module is private here and not available to you\n") } else { response }
     }
 }

@@ -92,7 +92,12 @@ impl Module {
 
     /// The zip that clients of the upstream are given: another one if the module is tampered with.
     pub(crate) fn zip_as_served(&self) -> Vec<u8> {
-        if self.tampered { self.zip_with(&[("evil.go", b"package evil\n")]) } else { self.zip() }
+        if self.tampered { self.other_zip() } else { self.zip() }
+    }
+
+    /// A valid zip of this version with a file more.
+    pub(crate) fn other_zip(&self) -> Vec<u8> {
+        self.zip_with(&[("evil.go", b"package evil\n")])
     }
 
     fn zip_with(&self, more: &[(&str, &[u8])]) -> Vec<u8> {
@@ -135,6 +140,28 @@ pub(crate) fn zip<'a>(entries: impl IntoIterator<Item = (&'a str, &'a [u8])>) ->
         writer.write_all(content).expect("write a zip entry");
     }
     writer.finish().expect("finish a zip").into_inner()
+}
+
+/// Two zips in one: it begins with the bytes of `first`, and its central directory lists the files of `second`, which stand behind them.
+pub(crate) fn hidden_behind(first: &[u8], second: &[u8]) -> Vec<u8> {
+    // Of an end record without a comment, and of a central directory's entry: APPNOTE 4.3.16 and 4.3.12.
+    const END: usize = 22;
+    const ENTRY: usize = 46;
+    let number = |bytes: &[u8], at: usize, length: usize| (0..length).fold(0, |sum, i| sum | usize::from(bytes[at + i]) << (8 * i));
+    let shift = |bytes: &mut [u8], at: usize| {
+        let moved = u32::try_from(number(bytes, at, 4) + first.len()).expect("a small zip");
+        bytes[at..at + 4].copy_from_slice(&moved.to_le_bytes());
+    };
+    let mut second = second.to_vec();
+    let end = second.len() - END;
+    let (entries, mut at) = (number(&second, end + 10, 2), number(&second, end + 16, 4));
+    for _ in 0..entries {
+        shift(&mut second, at + 42);
+        at += ENTRY + [28, 30, 32].map(|field| number(&second, at + field, 2)).iter().sum::<usize>();
+    }
+    assert_eq!(at, end, "a central directory ends where the end record begins");
+    shift(&mut second, end + 16);
+    [first, &second].concat()
 }
 
 /// An `.info` of this version and time.
@@ -184,6 +211,17 @@ fn equal_modules_make_equal_zips() {
         archive.file_names().map(|name| name.expect("a name").into_owned()).collect::<Vec<_>>(),
         ["example.net/a@v1.0.0/go.mod", "example.net/a@v1.0.0/a.go"]
     );
+}
+
+#[test]
+fn a_zip_hides_behind_another() {
+    let module = Module::parse("example.net/a@v1.0.0\n-- go.mod --\nmodule example.net/a\n-- a.go --\npackage a\n");
+    let both = hidden_behind(&module.zip(), &module.other_zip());
+    assert!(both.starts_with(&module.zip()));
+    let mut archive = zip::ZipArchive::new(Cursor::new(both)).expect("read a zip");
+    assert_eq!(archive.len(), 3);
+    let evil = archive.by_name("example.net/a@v1.0.0/evil.go").expect("it is listed");
+    assert_eq!(std::io::read_to_string(evil).expect("it is there"), "package evil\n");
 }
 
 #[test]

@@ -1,16 +1,20 @@
 //! The fixture upstream: a GOPROXY over tests/testdata/modules, with a checksum database behind it, that records what it is asked and can
 //! be made to fail.
 
+mod goproxy;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::thread;
 
-use super::http::{self, Request, Response};
+use super::hostile::Hostile;
+use super::http::{Framing, Request, Response};
 use super::recorder::{Recorder, decode};
 use super::server::Server;
-use super::sumdb::{self, SumDb};
+use super::sumdb::{self, Artifacts, SumDb};
 use super::zips::{self, Module, escape};
+pub(crate) use goproxy::answer;
 
 /// How an upstream meets its clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,12 +24,19 @@ enum Mode {
     Stall,
 }
 
+/// How an upstream behaves.
+#[derive(Clone, Copy, Debug)]
+struct Manner {
+    mode: Mode,
+    hostile: Option<Hostile>,
+}
+
 /// How the checksum database begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tree {
-    /// Empty: it grows with each version that is looked up first.
+    /// With made-up records only: it grows with each version that is looked up first.
     Growing,
-    /// With every module of the fixture: its head stays as it is.
+    /// And with every module of the fixture: its head stays as it is.
     Complete,
 }
 
@@ -34,7 +45,6 @@ pub(crate) enum Tree {
 pub(crate) struct Upstream {
     server: Server,
     state: Arc<State>,
-    sumdb: SumDb,
 }
 
 struct State {
@@ -43,9 +53,9 @@ struct State {
     modules: RwLock<BTreeMap<String, Vec<Module>>>,
     /// By target, undecoded.
     canned: RwLock<BTreeMap<String, Response>>,
-    mode: Mutex<Mode>,
-    mode_changed: Condvar,
-    sumdb: OnceLock<SocketAddr>,
+    manner: Mutex<Manner>,
+    manner_changed: Condvar,
+    sumdb: SumDb,
 }
 
 impl Upstream {
@@ -56,31 +66,36 @@ impl Upstream {
 
     /// Starts one over these modules.
     pub(crate) fn start_with(modules: Vec<Module>, tree: Tree) -> Self {
-        let preload: Vec<_> = match tree {
-            Tree::Growing => Vec::new(),
-            Tree::Complete => modules.iter().filter(|m| m.gone.is_none()).map(Module::name).collect(),
-        };
+        Self::start_named(sumdb::NAME, modules, tree)
+    }
+
+    /// Starts one over these modules, with a checksum database of this name, which may hold slashes.
+    pub(crate) fn start_named(name: &str, modules: Vec<Module>, tree: Tree) -> Self {
+        let sumdb = SumDb::new(name);
+        if tree == Tree::Complete {
+            modules.iter().filter(|m| m.gone.is_none()).for_each(|m| sumdb.preload(&m.path, &m.version, &artifacts(m)));
+        }
         let mut forbidden: BTreeSet<_> = ["corp.example.com", "private", "secret"].map(str::to_owned).into();
         forbidden.extend(zips::load("hosted").into_iter().map(|m| m.path));
         let state = Arc::new(State {
             recorder: Recorder::new(forbidden),
             modules: RwLock::default(),
             canned: RwLock::default(),
-            mode: Mutex::new(Mode::Alive),
-            mode_changed: Condvar::new(),
-            sumdb: OnceLock::new(),
+            manner: Mutex::new(Manner { mode: Mode::Alive, hostile: None }),
+            manner_changed: Condvar::new(),
+            sumdb,
         });
         modules.into_iter().for_each(|module| state.add(module));
-        let server = Server::start(
-            None,
-            Arc::new({
-                let state = state.clone();
-                move |request: &Request| state.handle(request)
-            }),
-        );
-        let sumdb = SumDb::start(sumdb::NAME, &format!("http://{}", server.address()), &preload);
-        state.sumdb.set(sumdb.address()).expect("set once");
-        Self { server, state, sumdb }
+        let handler = {
+            let state = state.clone();
+            move |request: &Request| state.handle(request)
+        };
+        Self { server: Server::start(None, Arc::new(handler)), state }
+    }
+
+    /// Has another module from now on. Its record is made when it is looked up.
+    pub(crate) fn add(&self, module: Module) {
+        self.state.add(module);
     }
 
     /// Its GOPROXY: `http://127.0.0.1:PORT`.
@@ -95,15 +110,15 @@ impl Upstream {
 
     /// A client's GOSUMDB: the verifier key of the database that is served below `/sumdb/NAME/`.
     pub(crate) fn gosumdb(&self) -> &str {
-        self.sumdb.key()
+        self.state.sumdb.key()
     }
 
     /// The database's name.
-    pub(crate) fn sumdb_name(&self) -> &'static str {
-        sumdb::NAME
+    pub(crate) fn sumdb_name(&self) -> &str {
+        self.state.sumdb.name()
     }
 
-    /// Everything it was asked, but by its own checksum database, in order.
+    /// Everything it was asked, in order.
     pub(crate) fn seen(&self) -> Vec<Request> {
         self.state.recorder.seen()
     }
@@ -138,7 +153,8 @@ impl Upstream {
         self.state.recorder.violations()
     }
 
-    /// Answers this target, undecoded, so from now on: redirects, malformed bodies.
+    /// Answers this target, undecoded, so from now on: redirects, malformed bodies. Of a module that it does not have otherwise, its
+    /// checksum database vouches for the `.zip` and the `.mod` that are answered so when it is looked up first.
     pub(crate) fn answer(&self, target: &str, response: Response) {
         self.state.canned.write().unwrap_or_else(PoisonError::into_inner).insert(target.to_owned(), response);
     }
@@ -161,6 +177,16 @@ impl Upstream {
         self.server.resume();
     }
 
+    /// Does harm in this way from now on, whenever it answers; what [`Upstream::answer`] was told comes first.
+    pub(crate) fn turn(&self, hostile: Hostile) {
+        self.state.behave(Some(hostile));
+    }
+
+    /// Does no more harm.
+    pub(crate) fn turn_honest(&self) {
+        self.state.behave(None);
+    }
+
     /// Works.
     pub(crate) fn alive(&self) {
         self.state.set(Mode::Alive);
@@ -171,6 +197,7 @@ impl Upstream {
 impl Drop for Upstream {
     fn drop(&mut self) {
         self.state.set(Mode::Alive);
+        self.state.behave(None);
         self.server.halt();
         let violations = self.violations();
         if violations.is_empty() {
@@ -192,116 +219,73 @@ impl State {
     }
 
     fn set(&self, mode: Mode) {
-        *self.mode.lock().unwrap_or_else(PoisonError::into_inner) = mode;
-        self.mode_changed.notify_all();
+        self.manner.lock().unwrap_or_else(PoisonError::into_inner).mode = mode;
+        self.manner_changed.notify_all();
     }
 
-    /// The mode, once it is not a stall.
-    fn settled(&self) -> Mode {
-        let mode = self.mode.lock().unwrap_or_else(PoisonError::into_inner);
-        *self.mode_changed.wait_while(mode, |mode| *mode == Mode::Stall).unwrap_or_else(PoisonError::into_inner)
+    fn behave(&self, hostile: Option<Hostile>) {
+        self.manner.lock().unwrap_or_else(PoisonError::into_inner).hostile = hostile;
+        self.manner_changed.notify_all();
+    }
+
+    /// How to behave, once that is not to wait.
+    fn settled(&self, of_database: bool) -> Manner {
+        let waits = |manner: &mut Manner| manner.mode == Mode::Stall || of_database && manner.hostile == Some(Hostile::DatabaseHangs);
+        let manner = self.manner.lock().unwrap_or_else(PoisonError::into_inner);
+        *self.manner_changed.wait_while(manner, waits).unwrap_or_else(PoisonError::into_inner)
     }
 
     fn handle(&self, request: &Request) -> Option<Response> {
-        let helper = request.header("user-agent") == Some(sumdb::USER_AGENT);
-        if !helper {
-            self.recorder.note(request);
-            if let Mode::Fail(status) = self.settled() {
-                return Some(Response::text(status, format!("the fixture fails with {status}\n")));
-            }
-            if let Some(response) = self.canned.read().unwrap_or_else(PoisonError::into_inner).get(&request.target) {
-                return Some(response.clone());
-            }
-        }
+        self.recorder.note(request);
         let target = request.target.split('?').next().unwrap_or_default();
-        if let Some(rest) = target.strip_prefix("/sumdb/") {
-            return Some(self.sumdb(rest));
+        let path = String::from_utf8_lossy(&decode(target.as_bytes())).into_owned();
+        let of_database = path.strip_prefix("/sumdb/");
+        let Manner { mode, hostile } = self.settled(of_database.is_some());
+        if let Mode::Fail(status) = mode {
+            return Some(Response::text(status, format!("the fixture fails with {status}\n")));
         }
+        if let Some(response) = self.canned.read().unwrap_or_else(PoisonError::into_inner).get(&request.target) {
+            return Some(response.clone());
+        }
+        match (of_database, hostile) {
+            (Some(_), Some(Hostile::DatabaseCuts)) => None,
+            (Some(_), Some(Hostile::DatabaseFails)) => Some(Response::text(500, "the fixture's checksum database fails\n")),
+            (Some(rest), _) => Some(self.sumdb(rest, hostile)),
+            (None, _) => Some(answer(&self.modules.read().unwrap_or_else(PoisonError::into_inner), &path, hostile)),
+        }
+    }
+
+    fn sumdb(&self, rest: &str, hostile: Option<Hostile>) -> Response {
+        match rest.strip_prefix(self.sumdb.name()).and_then(|rest| rest.strip_prefix('/')) {
+            Some(ask) => self.sumdb.answer(ask, hostile, &|path, version| self.artifacts(path, version)),
+            None => Response::text(404, "not found: no such checksum database\n"),
+        }
+    }
+
+    /// What the checksum database vouches for, by escaped path and version.
+    fn artifacts(&self, path: &str, version: &str) -> Option<Artifacts> {
         let modules = self.modules.read().unwrap_or_else(PoisonError::into_inner);
-        Some(answer(&modules, &String::from_utf8_lossy(&decode(target.as_bytes())), !helper))
-    }
-
-    fn sumdb(&self, rest: &str) -> Response {
-        let Some(rest) = rest.strip_prefix(sumdb::NAME) else {
-            return Response::text(404, "not found: no such checksum database\n");
+        if let Some(versions) = modules.get(path) {
+            let module = versions.iter().find(|m| escape(&m.version) == version);
+            return module.filter(|_| versions.iter().all(|m| m.gone.is_none())).map(artifacts);
+        }
+        let canned = self.canned.read().unwrap_or_else(PoisonError::into_inner);
+        let whole = |kind: &str| {
+            let response = canned.get(&format!("/{path}/@v/{version}.{kind}"))?;
+            (response.status == 200 && response.framing == Framing::Whole).then(|| response.body.clone())
         };
-        match self.sumdb.get() {
-            Some(_) if rest == "/supported" => Response::text(200, ""),
-            Some(&address) => http::get(address, rest).unwrap_or_else(|e| Response::text(502, format!("checksum database: {e}\n"))),
-            None => Response::text(503, "the checksum database is not there yet\n"),
-        }
+        Some(Artifacts { zip: whole("zip")?, go_mod: whole("mod")? })
     }
 }
 
-/// Answers a decoded path from modules that are keyed by escaped path; `as_served`: with the tampered zips.
-pub(crate) fn answer(modules: &BTreeMap<String, Vec<Module>>, path: &str, as_served: bool) -> Response {
-    let path = path.trim_start_matches('/');
-    let (escaped, ask) = match path.split_once("/@v/") {
-        Some((escaped, ask)) => (escaped, Some(ask)),
-        None => match path.strip_suffix("/@latest") {
-            Some(escaped) => (escaped, None),
-            None => return Response::text(404, "not found\n"),
-        },
-    };
-    let Some(versions) = modules.get(escaped) else {
-        return Response::text(404, format!("not found: module {escaped}: no such module in the fixture\n"));
-    };
-    if let Some(text) = versions.iter().find_map(|m| m.gone.as_deref()) {
-        return Response::text(410, format!("{text}\n"));
-    }
-    match ask {
-        Some("list") => Response::text(200, list(versions)),
-        Some(file) => file_of(versions, file, as_served),
-        None => match latest(versions) {
-            Some(module) => Response::of(200, "application/json", module.info.clone().into_bytes()),
-            None => Response::text(404, format!("not found: module {escaped}: no matching versions for query \"latest\"\n")),
-        },
-    }
-}
-
-fn list(versions: &[Module]) -> String {
-    let mut list = String::new();
-    for module in versions {
-        if module.listed_with_time {
-            let info: serde_json::Value = serde_json::from_str(&module.info).expect("an .info is JSON");
-            list.push_str(&format!("{} {}\n", module.version, info["Time"].as_str().unwrap_or_default()));
-        } else if zips::pseudo_stamp(&module.version).is_none() {
-            list.push_str(&format!("{}\n", module.version));
-        }
-    }
-    list
-}
-
-/// The highest release, else the highest pre-release, else the pseudo-version with the latest time. (The fixture's numbers have one digit,
-/// so that text order is version order.)
-fn latest(versions: &[Module]) -> Option<&Module> {
-    let rank = |m: &&Module| match zips::pseudo_stamp(&m.version) {
-        Some(stamp) => (0, stamp.to_owned()),
-        None if m.version.contains('-') => (1, m.version.clone()),
-        None if m.version.ends_with("+incompatible") => (2, m.version.clone()),
-        None => (3, m.version.clone()),
-    };
-    versions.iter().filter(|m| m.has_latest).max_by_key(rank)
-}
-
-fn file_of(versions: &[Module], file: &str, as_served: bool) -> Response {
-    let (name, kind) = file.rsplit_once('.').unwrap_or((file, ""));
-    let not_found = || Response::text(404, format!("not found: {name}: unknown revision\n"));
-    let exact = versions.iter().find(|m| escape(&m.version) == name);
-    let module = match kind {
-        "info" => exact.or_else(|| versions.iter().find(|m| m.queries.iter().any(|q| escape(q) == name))),
-        _ => exact,
-    };
-    match (module, kind) {
-        (Some(module), "info") => Response::of(200, "application/json", module.info.clone().into_bytes()),
-        (Some(module), "mod") => Response::text(200, String::from_utf8_lossy(&module.go_mod).into_owned()),
-        (Some(module), "zip") => Response::of(200, "application/zip", if as_served { module.zip_as_served() } else { module.zip() }),
-        _ => not_found(),
-    }
+/// What the checksum database vouches for.
+fn artifacts(module: &Module) -> Artifacts {
+    Artifacts { zip: module.zip(), go_mod: module.go_mod.clone() }
 }
 
 #[test]
 fn an_upstream_fails_stalls_dies_and_comes_back() {
+    use super::http;
     let upstream = Upstream::start_with(zips::load("modules"), Tree::Growing);
     let list = || http::get(upstream.address(), "/example.net/beta/@v/list");
     assert_eq!(list().expect("an answer").body_text(), "v0.9.0\nv1.0.0\nv1.1.0\n");
@@ -327,5 +311,5 @@ fn an_upstream_fails_stalls_dies_and_comes_back() {
 #[should_panic(expected = "the upstream saw what it must not see")]
 fn an_upstream_that_saw_a_private_name_fails_the_test() {
     let upstream = Upstream::start_with(Vec::new(), Tree::Growing);
-    drop(http::get(upstream.address(), "/sumdb/sum.example.net/lookup/corp.example.com%2flib@v1.0.0"));
+    drop(super::http::get(upstream.address(), "/sumdb/sum.example.net/lookup/corp.example.com%2flib@v1.0.0"));
 }
