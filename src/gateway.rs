@@ -3,7 +3,10 @@
 //! An answer to a read depends only on the path's class and on what the principal may see. A module that is
 //! hosted but not visible takes the very same way as one that is not there.
 
+mod log;
 mod packages;
+
+pub use log::OwnDatabase;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,11 +18,11 @@ use crate::config::{Config, Miss};
 use crate::egress::{Denied, Policy, Verdict, miss_text};
 use crate::hosted::{Hosted, PublishRefusal, Publisher, Read, Upload, UploadError, View};
 use crate::module::{ModulePath, OwnerName, Version};
-use crate::observe::audit::{Actor, Audit};
+use crate::observe::audit::Actor;
 use crate::observe::chain;
 use crate::observe::metrics::OwnerClass;
 use crate::protocol::{Base, ModuleAsk, SumdbAsk, SumdbWhat};
-use crate::store::{Delete, StoreError, Stores};
+use crate::store::{Delete, StoreError};
 use crate::sumdb::Client;
 use crate::sumdb::proxy::{Proxy, ProxyError};
 
@@ -252,27 +255,28 @@ pub struct Gateway {
     hosted: Hosted,
     cache: Cache,
     sumdb: Proxy,
+    own: Option<OwnDatabase>,
     miss: Miss,
     /// host:port of the https address, for the line that tells how to sign in.
     https_authority: Option<String>,
 }
 
 impl Gateway {
-    /// Over these parts. `https_authority`: host:port of the https address, for the line that tells how to sign in.
+    /// Over these parts. `own`: our own checksum database, if there is one. `https_authority`: host:port of the https address, for the
+    /// line that tells how to sign in.
     pub fn new(
         config: &Config,
-        stores: Stores,
+        hosted: Hosted,
         access: Arc<Access>,
         policy: Arc<Policy>,
         public: Public,
-        audit: Audit,
+        own: Option<OwnDatabase>,
         https_authority: Option<String>,
     ) -> Self {
-        let hosted = Hosted::new(config, stores, policy.clone(), audit);
         let Public { cache, sumdb } = public;
         let of_sumdb = if sumdb.is_some() { cache.for_database() } else { cache.clone() };
         let sumdb = Proxy::new(of_sumdb, config.upstream.sumdb.as_ref().map(|sumdb| sumdb.name.clone()), sumdb);
-        Self { access, policy, hosted, cache, sumdb, miss: config.private.miss, https_authority }
+        Self { access, policy, hosted, cache, sumdb, own, miss: config.private.miss, https_authority }
     }
 
     /// Who asks. `authorization` is the header as it was sent, `from` the client's address, `read` whether it is a read that is asked.
@@ -335,8 +339,12 @@ impl Gateway {
         }
     }
 
-    /// Answers for a public checksum database.
-    pub async fn sumdb(&self, base: &Base, ask: &SumdbAsk, who: &Principal) -> Result<Answer, Refusal> {
+    /// Answers for a checksum database: ours, or a public one.
+    pub async fn sumdb(&self, base: &Base, ask: &SumdbAsk, caller: &Caller) -> Result<Answer, Refusal> {
+        if let Some(own) = self.own(&ask.name) {
+            return self.ask_own(own, base, &ask.what, caller).await;
+        }
+        let who = &caller.who;
         self.base(base, who)?;
         // A private name is refused whatever database is named: the client must be mended, not sent on.
         if let SumdbWhat::Lookup(path, _) = &ask.what {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Addresses, ListenerKind};
 use crate::config::Config;
+use crate::tlog::VerifierKey;
 
 /// What clients call this gateway.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,16 +95,36 @@ pub struct Trust {
     pub ca: PathBuf,
 }
 
-/// What GET `/` says. `private_names` is `None` for those who may not know them.
-pub fn home(reached: &Reached, private_names: Option<&BTreeSet<String>>) -> String {
-    let mut text = String::from("modgate: a registry for private Go modules and a cache for public ones.\n\n");
-    match private_names {
-        Some(names) => text.push_str(&client_lines(reached, names)),
-        None => {
-            // Writing to a String cannot fail; here and below.
-            let _ = writeln!(text, "go env -w GOPROXY={}", shell(reached.preferred()));
-            text.push_str("# GONOSUMDB: your private hosts; sign in here to see them\n");
+/// What clients are told about checksums.
+#[derive(Clone, Debug)]
+pub enum Checksums {
+    /// The verifier key of our own database, which knows everything: their `GOSUMDB`.
+    Own(VerifierKey),
+    /// There is none: what the public one must not be asked for, their `GONOSUMDB`.
+    Private(BTreeSet<String>),
+    /// The same, for those who may not know it.
+    Hidden,
+}
+
+impl Checksums {
+    /// `NAME=value`, as a shell takes it; nothing where nothing need be set.
+    fn variable(&self) -> Option<String> {
+        match self {
+            Self::Own(key) => Some(format!("GOSUMDB={}", shell(&key.to_string()))),
+            Self::Private(names) if !names.is_empty() => {
+                Some(format!("GONOSUMDB={}", shell(&names.iter().map(String::as_str).collect::<Vec<_>>().join(","))))
+            }
+            Self::Private(_) | Self::Hidden => None,
         }
+    }
+}
+
+/// What GET `/` says.
+pub fn home(reached: &Reached, checksums: &Checksums) -> String {
+    let mut text = String::from("modgate: a registry for private Go modules and a cache for public ones.\n\n");
+    text.push_str(&client_lines(reached, checksums));
+    if matches!(checksums, Checksums::Hidden) {
+        text.push_str("# GONOSUMDB: your private hosts; sign in here to see them\n");
     }
     if let Some(machine) = reached.netrc_machine() {
         let _ = writeln!(text, "\n# private modules, in ~/.netrc:\nmachine {machine} login NAME password TOKEN");
@@ -119,14 +140,15 @@ pub fn home(reached: &Reached, private_names: Option<&BTreeSet<String>>) -> Stri
 }
 
 /// What `serve` prints with a settings file.
-pub fn serving(reached: &Reached, private_names: &BTreeSet<String>) -> String {
-    format!("modgate is running. On developers' machines:\n\n{}\n", client_lines(reached, private_names))
+pub fn serving(reached: &Reached, checksums: &Checksums) -> String {
+    format!("modgate is running. On developers' machines:\n\n{}\n", client_lines(reached, checksums))
 }
 
-fn client_lines(reached: &Reached, private_names: &BTreeSet<String>) -> String {
+fn client_lines(reached: &Reached, checksums: &Checksums) -> String {
     let mut text = format!("go env -w GOPROXY={}\n", shell(reached.preferred()));
-    if !private_names.is_empty() {
-        let _ = writeln!(text, "go env -w GONOSUMDB={}", shell(&joined(private_names)));
+    if let Some(variable) = checksums.variable() {
+        // Writing to a String cannot fail; here and below.
+        let _ = writeln!(text, "go env -w {variable}");
     }
     text
 }
@@ -147,19 +169,9 @@ fn shell_path(path: &Path) -> String {
     shell(&path.to_string_lossy())
 }
 
-fn joined(names: &BTreeSet<String>) -> String {
-    names.iter().map(String::as_str).collect::<Vec<_>>().join(",")
-}
-
 /// What `serve` prints on a first run: two blocks, each whole by itself. Paths are absolute.
-pub fn first_run(
-    reached: &Reached,
-    token_file: &Path,
-    trust: Option<&Trust>,
-    private_names: &BTreeSet<String>,
-    samples: &Samples,
-) -> String {
-    let nosumdb = shell(&joined(private_names));
+pub fn first_run(reached: &Reached, token_file: &Path, trust: Option<&Trust>, checksums: &Checksums, samples: &Samples) -> String {
+    let checksums = checksums.variable().unwrap_or_default();
     let token = shell_path(token_file);
     let http = reached.http.as_deref().unwrap_or(reached.preferred());
     let mut text = format!(
@@ -167,7 +179,7 @@ pub fn first_run(
 modgate is running. Paste into another terminal:
 
   # The shortest way: publish a module, and install it like any other.
-  export GOPROXY={proxy} GONOSUMDB={nosumdb}
+  export GOPROXY={proxy} {checksums}
   curl -sS --fail-with-body --user "admin:$(cat {token})" --upload-file {zip} {upload}
   mkdir -p /tmp/try-modgate && cd /tmp/try-modgate && go mod init example.com/try
   go get {module}@latest
@@ -182,7 +194,7 @@ modgate is running. Paste into another terminal:
             text,
             r#"
   # The private way: https and credentials; strangers get a 404.
-  export GOPROXY={proxy} GONOSUMDB={nosumdb} SSL_CERT_FILE={bundle}
+  export GOPROXY={proxy} {checksums} SSL_CERT_FILE={bundle}
   (umask 077; echo "machine {machine} login admin password $(cat {token})" >> ~/.netrc)
   curl -sS --fail-with-body --user "admin:$(cat {token})" --upload-file {zip} --cacert {bundle} {upload}
   mkdir -p /tmp/try-modgate-private && cd /tmp/try-modgate-private && go mod init example.com/try
@@ -254,7 +266,7 @@ mod tests {
 
     #[test]
     fn the_lines_to_paste_carry_the_prefix_and_netrc_none() {
-        let text = home(&reached("/dev/go"), Some(&BTreeSet::new()));
+        let text = home(&reached("/dev/go"), &Checksums::Private(BTreeSet::new()));
         for line in [
             "go env -w GOPROXY=https://go.example.com:8443/dev/go\n",
             "machine go.example.com:8443 login NAME",

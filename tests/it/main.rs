@@ -36,6 +36,7 @@ mod store_power;
 mod sumdb_client;
 mod sumdb_log;
 mod sumdb_log_crash;
+mod sumdb_own;
 mod support;
 mod systemd;
 mod tls;
