@@ -179,7 +179,7 @@ async fn warn_of(operations: &Operations) {
 async fn greet(operations: &Operations, reached: &Reached, new_token: Option<&str>) -> anyhow::Result<()> {
     let config = &operations.config;
     let mut checksums = match &operations.log {
-        Some(log) => Checksums::Own(log.key().clone()),
+        Some(log) => Checksums::Own(Box::new(log.key().clone())),
         None => Checksums::Private(operations.all_private_names().await?),
     };
     let token_file = absolute(&config.data_dir.join(ADMIN_TOKEN_FILE))?;

@@ -240,7 +240,7 @@ impl House {
     async fn home(&self, who: &Principal) -> Outcome {
         self.gateway.may_enter(who)?;
         let checksums = match &self.operations.log {
-            Some(log) => Checksums::Own(log.key().clone()),
+            Some(log) => Checksums::Own(Box::new(log.key().clone())),
             None if who.is_anonymous() => Checksums::Hidden,
             None => Checksums::Private(self.operations.private_names(who).await?),
         };

@@ -99,7 +99,7 @@ pub struct Trust {
 #[derive(Clone, Debug)]
 pub enum Checksums {
     /// The verifier key of our own database, which knows everything: their `GOSUMDB`.
-    Own(VerifierKey),
+    Own(Box<VerifierKey>),
     /// There is none: what the public one must not be asked for, their `GONOSUMDB`.
     Private(BTreeSet<String>),
     /// The same, for those who may not know it.
