@@ -251,6 +251,12 @@ impl Disk {
         self.step(Step::Create, &dir.join("a new file"), || tempfile::Builder::new().prefix("").rand_bytes(16).tempfile_in(dir))
     }
 
+    /// Opens a file for writing at places, or makes an empty one (0600), whose name is not durable yet.
+    pub fn open(&self, path: &Path) -> Result<File, DurableError> {
+        let open = || fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path);
+        self.step(Step::Create, path, open)
+    }
+
     /// Makes a staged file durable as `to`, replacing what stands there. `to` lies on the same file system, in a folder that exists.
     ///
     /// When it fails, `staged` is removed unless it [may be](DurableError::may_have_happened) `to` by now.
@@ -320,8 +326,7 @@ impl Journal {
     /// Opens the file, or makes an empty one, durably. `len`: what of it is good; the rest is cut off.
     /// What is kept is durable when this returns, whoever wrote it.
     pub fn open(disk: &Disk, path: &Path, len: u64) -> Result<Self, DurableError> {
-        let open = || fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path);
-        let file = disk.step(Step::Create, path, open)?;
+        let file = disk.open(path)?;
         let mut journal = Self { disk: disk.clone(), file, path: path.to_owned(), len, torn: false };
         journal.cut()?;
         disk.sync_parent(path)?;

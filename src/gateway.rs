@@ -3,8 +3,11 @@
 //! An answer to a read depends only on the path's class and on what the principal may see. A module that is
 //! hosted but not visible takes the very same way as one that is not there.
 
+mod log;
 mod packages;
 mod rejection;
+
+pub use log::OwnDatabase;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,11 +19,11 @@ use crate::config::{Config, Miss};
 use crate::egress::{Denied, Policy, Reader, SignIn, Verdict, miss_text, no_sumdb};
 use crate::hosted::{Hosted, Outside, PublishRefusal, Publisher, Read, Upload, UploadError, View};
 use crate::module::{ModulePath, OwnerName, Version};
-use crate::observe::audit::{Actor, Audit};
+use crate::observe::audit::Actor;
 use crate::observe::chain;
 use crate::observe::metrics::OwnerClass;
 use crate::protocol::{Base, ModuleAsk, SumdbAsk, SumdbWhat};
-use crate::store::{Delete, StoreError, Stores};
+use crate::store::{Delete, StoreError};
 use crate::sumdb::Client;
 use crate::sumdb::proxy::{Proxy, ProxyError};
 
@@ -48,8 +51,6 @@ pub struct How {
     pub head: bool,
     /// What is remembered of lists, branches and absences does not do.
     pub no_cache: bool,
-    /// It came over https, to us or to a front that says so.
-    pub https: bool,
 }
 
 /// Who asks, and in which request.
@@ -59,6 +60,8 @@ pub struct Caller {
     pub who: Principal,
     /// As they stand in logs, records and the audit trail.
     pub actor: Actor,
+    /// It came over https, to us or to a front that says so.
+    pub https: bool,
 }
 
 /// Every way in which a well-formed request is not answered. `http/response.rs` gives each its status.
@@ -260,27 +263,27 @@ pub struct Gateway {
     hosted: Hosted,
     cache: Cache,
     sumdb: Proxy,
+    own: Option<OwnDatabase>,
     miss: Miss,
     /// For the line that tells how to.
     sign_in: Option<SignIn>,
 }
 
 impl Gateway {
-    /// Over these parts. `sign_in`: for the line that tells how to.
+    /// Over these parts. `own`: our own checksum database, if there is one. `sign_in`: for the line that tells how to.
     pub fn new(
         config: &Config,
-        stores: Stores,
+        hosted: Hosted,
         access: Arc<Access>,
         policy: Arc<Policy>,
         public: Public,
-        audit: Audit,
+        own: Option<OwnDatabase>,
         sign_in: Option<SignIn>,
     ) -> Self {
-        let hosted = Hosted::new(config, stores, policy.clone(), audit);
         let Public { cache, sumdb } = public;
         let of_sumdb = if sumdb.is_some() { cache.for_database() } else { cache.clone() };
         let sumdb = Proxy::new(of_sumdb, config.upstream.sumdb.as_ref().map(|sumdb| sumdb.name.clone()), sumdb);
-        Self { access, policy, hosted, cache, sumdb, miss: config.private.miss, sign_in }
+        Self { access, policy, hosted, cache, sumdb, own, miss: config.private.miss, sign_in }
     }
 
     /// Who asks. `authorization` is the header as it was sent, `from` the client's address, `read` whether it is a read that is asked.
@@ -316,7 +319,7 @@ impl Gateway {
 
     /// Answers the GOPROXY protocol.
     pub async fn module(&self, base: &Base, path: &ModulePath, ask: &ModuleAsk, caller: &Caller, how: How) -> Result<Answer, Refusal> {
-        let Caller { who, actor } = caller;
+        let Caller { who, actor, .. } = caller;
         let owner = self.base(base, who)?;
         let sees = |owner: &OwnerName| self.access.may_read(who, owner);
         let view = View { owner, sees: &sees, actor };
@@ -330,7 +333,7 @@ impl Gateway {
         }
         let verdict = self.policy.decide(path).await?;
         if !verdict.is_public() {
-            return Err(self.miss(&view, verdict, self.reader(who, how)).await);
+            return Err(self.miss(&view, verdict, self.reader(caller)).await);
         }
         match ask {
             ModuleAsk::Alias(_) => Err(Refusal::Absent(format!("{path}: the latest.* files are there for modules hosted here only"))),
@@ -340,7 +343,7 @@ impl Gateway {
                 Ok(resolved) => found(resolved),
                 // Published here, or claimed, since it was judged above: from now on it is a miss like any other.
                 Err(CacheError::Denied(denied)) => Err(match &*denied {
-                    Denied::Private(verdict) => self.miss(&view, Verdict::clone(verdict), self.reader(who, how)).await,
+                    Denied::Private(verdict) => self.miss(&view, Verdict::clone(verdict), self.reader(caller)).await,
                     Denied::Store(error) => error.into(),
                 }),
                 Err(error) => Err(self.refuse(error)),
@@ -348,8 +351,12 @@ impl Gateway {
         }
     }
 
-    /// Answers for a public checksum database.
-    pub async fn sumdb(&self, base: &Base, ask: &SumdbAsk, who: &Principal) -> Result<Answer, Refusal> {
+    /// Answers for a checksum database: ours, or a public one.
+    pub async fn sumdb(&self, base: &Base, ask: &SumdbAsk, caller: &Caller) -> Result<Answer, Refusal> {
+        if let Some(own) = self.own(&ask.name) {
+            return self.ask_own(own, base, &ask.what, caller).await;
+        }
+        let who = &caller.who;
         self.base(base, who)?;
         // A private name is refused whatever database is named: the client must be mended, not sent on.
         if let SumdbWhat::Lookup(path, _) = &ask.what {
@@ -378,7 +385,7 @@ impl Gateway {
         content_type: Option<&str>,
         body: &mut dyn Upload,
     ) -> Result<String, Rejection> {
-        let Caller { who, actor } = caller;
+        let Caller { who, actor, .. } = caller;
         if let Some(owner) = owner.filter(|owner| who.is_admin() && self.access.owner_visibility(owner).is_none()) {
             // Others are not told which owners there are.
             return Err(PublishRefusal::from(Outside::NoOwner(owner.clone())).into());
@@ -396,7 +403,7 @@ impl Gateway {
 
     /// Deletes a hosted version.
     pub async fn delete(&self, owner: Option<&OwnerName>, path: &ModulePath, version: &Version, caller: &Caller) -> Result<(), Refusal> {
-        let Caller { who, actor } = caller;
+        let Caller { who, actor, .. } = caller;
         let may = owner.map_or_else(|| at_no_owner(who, BaseAccess::Hidden), |owner| self.access.delete(who, owner));
         allow(may, "you may not delete here: it takes a member of the owner, or a token with the scope delete")?;
         let Some(owner) = owner else { return Err(no_owner()) };
@@ -434,10 +441,10 @@ impl Gateway {
         }
     }
 
-    fn reader<'a>(&'a self, who: &'a Principal, how: How) -> Reader<'a> {
-        match who.is_anonymous() {
-            true => Reader::Anonymous { sign_in: self.sign_in.as_ref(), https: how.https },
-            false => Reader::SignedIn(who.text()),
+    fn reader<'a>(&'a self, caller: &'a Caller) -> Reader<'a> {
+        match caller.who.is_anonymous() {
+            true => Reader::Anonymous { sign_in: self.sign_in.as_ref(), https: caller.https },
+            false => Reader::SignedIn(caller.who.text()),
         }
     }
 

@@ -51,6 +51,9 @@ pub enum Request {
     Module(Base, ModulePath, ModuleAsk),
     /// A checksum database.
     Sumdb(Base, SumdbAsk),
+    /// `/{8 hex}/…`: our own checksum database, asked by the last part of its name. A client that is not told where a database is asks
+    /// `https://` and the database's name.
+    Log(String, SumdbWhat),
     /// PUT `/api/packages/{owner}/go/upload`; `None` where no owner can have the name.
     Publish(Option<OwnerName>),
     /// DELETE `/api/v1/packages/{owner}/go/{module}/{version}`; `None` as above.
@@ -217,7 +220,15 @@ fn route(method: &http::Method, raw_path: &str) -> Result<(Request, &'static str
             },
         };
     }
+    if let Some((hash, rest)) = path.split_once('/').filter(|(hash, _)| is_log(hash)) {
+        return sumdb_what(rest).map(|what| (Request::Log(hash.to_owned(), what), READ));
+    }
     based(Base::Root, &path).map(|request| (request, READ))
+}
+
+/// Whether this can be the last part of our checksum database's name: no module path begins so.
+fn is_log(element: &str) -> bool {
+    element.len() == 8 && element.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'a'..=b'f'))
 }
 
 /// What is read below a base. `path` is decoded and has no leading slash.
@@ -273,24 +284,31 @@ fn version_file(file: &str) -> Result<ModuleAsk, Reject> {
 
 /// What stands behind `sumdb/`. The name may hold slashes, so the question is found by its own words.
 fn sumdb(rest: &str) -> Result<SumdbAsk, Reject> {
-    let ask = |name: &str, what| Ok(SumdbAsk { name: name.to_owned(), what });
-    if let Some(name) = rest.strip_suffix("/supported").filter(|name| !name.is_empty()) {
-        return ask(name, SumdbWhat::Supported);
+    let at = if let Some(name) = rest.strip_suffix("/supported").filter(|name| !name.is_empty()) {
+        name.len()
+    } else {
+        check_elements(rest)?;
+        let latest = rest.strip_suffix("/latest").map(str::len);
+        latest.or_else(|| rest.find("/lookup/")).or_else(|| rest.find("/tile/")).ok_or(Reject::NotFound)?
+    };
+    Ok(SumdbAsk { name: rest[..at].to_owned(), what: sumdb_what(&rest[at + 1..])? })
+}
+
+/// A question to a checksum database: what stands behind its name.
+fn sumdb_what(rest: &str) -> Result<SumdbWhat, Reject> {
+    match rest {
+        "supported" => return Ok(SumdbWhat::Supported),
+        "latest" => return Ok(SumdbWhat::Latest),
+        _ => check_elements(rest)?,
     }
-    check_elements(rest)?;
-    if let Some(name) = rest.strip_suffix("/latest") {
-        return ask(name, SumdbWhat::Latest);
-    }
-    if let Some((name, lookup)) = rest.split_once("/lookup/") {
+    if let Some(lookup) = rest.strip_prefix("lookup/") {
         let (module, version) = lookup.rsplit_once('@').map_or_else(|| bad("a look-up is MODULE@VERSION"), Ok)?;
         let module = ModulePath::unescape(module).or_else(|e| bad(e.to_string()))?;
         let version = Version::unescape(version).or_else(|e| bad(e.to_string()))?;
-        return ask(name, SumdbWhat::Lookup(module, version));
+        return Ok(SumdbWhat::Lookup(module, version));
     }
-    if let Some(at) = rest.find("/tile/") {
-        let (name, path) = (&rest[..at], &rest[at + 1..]);
-        let tile = path.parse().or_else(|e: TilePathError| bad(e.to_string()))?;
-        return ask(name, SumdbWhat::Tile(tile));
+    if rest.starts_with("tile/") {
+        return rest.parse().map(SumdbWhat::Tile).or_else(|e: TilePathError| bad(e.to_string()));
     }
     Err(Reject::NotFound)
 }

@@ -16,6 +16,7 @@ use crate::observe::metrics::Metrics;
 use crate::observe::spawn_blocking;
 use crate::stop::Stop;
 use crate::store::{self, DataDir, Embedded, HealReport, Stores};
+use crate::sumdb::log::{self, Log, LogSettings};
 use crate::sumdb::{self, Client, Databases};
 use crate::upstream::{self, Breakers, Upstream};
 
@@ -28,6 +29,9 @@ pub enum OpenError {
     /// The cache.
     #[error(transparent)]
     Cache(#[from] cache::OpenError),
+    /// Our own checksum database.
+    #[error(transparent)]
+    Log(#[from] log::OpenError),
     /// The metrics.
     #[error(transparent)]
     Metrics(#[from] prometheus::Error),
@@ -62,6 +66,7 @@ pub struct Foundation {
     gate: Arc<Gate>,
     stock: Stock,
     databases: Databases,
+    log: Option<Arc<Log>>,
     breakers: Breakers,
     log_ins: LogIns,
     audit: Audit,
@@ -84,6 +89,7 @@ impl Foundation {
         let audit = Audit::open(&data.audit(), data.disk(), data.node(), metrics.audit.clone()).map_err(OpenError::Audit)?;
         let (stores, healed) = Embedded::open(&data)?;
         tell_healing(&healed, &audit);
+        let log = config.sumdb.enabled.then(|| Log::open(&data, &log_settings(&config))).transpose()?.map(Arc::new);
         let policy = Arc::new(Policy::new(&config, stores.records.clone()));
         let gate = Arc::new(Gate::new(policy.clone(), audit.clone()));
         let stock = Stock::open(&data, &config.cache, gate.clone(), stores.records.clone(), &metrics, audit.clone())?;
@@ -94,6 +100,7 @@ impl Foundation {
             gate,
             stock,
             databases: Databases::new(data),
+            log,
             breakers: Breakers::default(),
             log_ins,
             audit,
@@ -112,7 +119,7 @@ impl Foundation {
     }
 
     fn operations(&self, config: Config, policy: Arc<Policy>) -> Result<Operations, SettingsError> {
-        let Self { stores, gate, stock, databases, breakers, log_ins, audit, metrics, stop, begun } = self;
+        let Self { stores, gate, stock, databases, log, breakers, log_ins, audit, metrics, stop, begun } = self;
         let access = Arc::new(Access::new(&config, stores.records.clone(), log_ins.clone()));
         let upstream = Arc::new(Upstream::new(&config.upstream, gate.clone(), breakers.clone(), metrics.upstream.clone())?);
         let cache = Cache::new(stock.clone(), &config.cache, config.limits.queue, upstream.clone());
@@ -126,8 +133,9 @@ impl Foundation {
                 (cache.vouched(Arc::new(client.clone()), unverified), Some(client))
             }
         };
+        let log = log.clone();
         let (stores, audit, metrics, stop, begun) = (stores.clone(), audit.clone(), metrics.clone(), stop.clone(), begun.clone());
-        Ok(Operations { config: Arc::new(config), stores, policy, access, upstream, cache, sumdb, audit, metrics, stop, begun })
+        Ok(Operations { config: Arc::new(config), stores, policy, access, upstream, cache, sumdb, log, audit, metrics, stop, begun })
     }
 
     /// The audit trail.
@@ -149,6 +157,14 @@ impl Foundation {
     pub fn resize(&self, config: &Config) {
         self.stock.resize(&config.cache);
     }
+}
+
+fn log_settings(config: &Config) -> LogSettings {
+    let of_url = || config.server.public_url.as_ref().and_then(|url| url.host_str()).map(str::to_ascii_lowercase);
+    // An IPv6 address is no host of a name: it has colons.
+    let of_url = of_url().filter(|host| !host.starts_with('['));
+    let host = config.sumdb.host.clone().or(of_url).unwrap_or_else(|| "localhost".to_owned());
+    LogSettings { host, head_path: config.sumdb.head_path.clone() }
 }
 
 /// What start-up found and did, into the log: an operator reads it after a crash. What it found wrong, into the audit trail too.

@@ -25,6 +25,9 @@ impl Operations {
             evicted: usage.evicted,
             corrupt: usage.corrupt,
         });
+        if let Some(log) = &self.log {
+            self.metrics.log.records(log.latest().head().size);
+        }
         if let Ok(index) = self.stores.records.hosted_index().await {
             let sum = |of: fn(&Holding) -> u64| index.holdings.values().map(of).sum();
             let (versions, bytes) = (sum(|holding| holding.versions), sum(|holding| holding.bytes));

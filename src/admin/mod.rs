@@ -39,6 +39,7 @@ use crate::observe::metrics::Metrics;
 use crate::stop::Stop;
 use crate::store::{DataDir, StoreError, Stores};
 use crate::sumdb::Client;
+use crate::sumdb::log::Log;
 use crate::upstream::Upstream;
 
 pub use audit::AuditAsk;
@@ -50,7 +51,7 @@ pub use gc::{GcAsk, GcDone, GcLine};
 pub use listening::Listening;
 pub use moving::{MoveAsk, MoveDone};
 pub use refresh::{RefreshAsk, RefreshLine};
-pub use sumdb::{SumdbLine, SumdbTrust, SumdbTrusted};
+pub use sumdb::{LogLine, SumdbLine, SumdbTrust, SumdbTrusted};
 pub use tokens::{TokenAsk, TokenLine, TokenMade, TokenRevoke};
 pub use verify::{FindingLine, UNVERIFIED, Verified};
 
@@ -107,6 +108,8 @@ pub struct Operations {
     pub cache: Cache,
     /// Who verifies what the public checksum database says; nobody where nothing is verified.
     pub sumdb: Option<Client>,
+    /// Our own checksum database, if there is one.
+    pub log: Option<Arc<Log>>,
     /// What was done.
     pub audit: Audit,
     /// Numbers.
@@ -157,6 +160,7 @@ impl Operations {
             "gc" => told(self.gc(asked(args)?, actor).await?),
             "audit" => told(self.audit_page(asked(args)?).await?),
             "refresh" => told(self.refresh(asked(args)?).await?),
+            "sumdb-own" => told(self.sumdb_own()?),
             "sumdb" => told(self.sumdb_state()?),
             "sumdb-trust" => told(self.sumdb_trust(asked(args)?, actor).await?),
             "verify" => told(self.verify(actor).await?),

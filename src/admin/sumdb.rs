@@ -1,4 +1,4 @@
-//! `sumdb`: which tree of the public checksum database is believed, and the decision where it showed two.
+//! `sumdb-own`: our own checksum database. `sumdb`: which tree of the public checksum database is believed, and the decision where it showed two.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,17 @@ pub struct SumdbLine {
     /// How many records its tree has.
     pub size: u64,
     /// The tree's root, in base64.
+    pub root: String,
+}
+
+/// Our own checksum database.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LogLine {
+    /// Its verifier key: a client's `GOSUMDB`.
+    pub key: String,
+    /// How many records it has.
+    pub size: u64,
+    /// Its root, in base64.
     pub root: String,
 }
 
@@ -49,6 +60,14 @@ impl Operations {
             Some(fork) => vec![line("kept", fork.kept.head()), line("shown", fork.shown.head())],
             None => database.newest().iter().map(|newest| line("newest", newest)).collect(),
         })
+    }
+
+    /// Our own database.
+    pub(super) fn sumdb_own(&self) -> Result<LogLine, OperationError> {
+        let none = || OperationError::Absent("this gateway has no checksum database of its own: see sumdb.enabled".to_owned());
+        let log = self.log.as_ref().ok_or_else(none)?;
+        let head = *log.latest().head();
+        Ok(LogLine { key: log.key().to_string(), size: head.size, root: head.root.to_string() })
     }
 
     pub(super) async fn sumdb_trust(&self, ask: SumdbTrust, actor: &Actor) -> Result<SumdbTrusted, OperationError> {

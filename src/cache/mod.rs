@@ -14,6 +14,7 @@ mod answer;
 pub mod body;
 mod check;
 mod fill;
+mod first_use;
 mod freshness;
 pub mod index;
 mod judge;
@@ -45,6 +46,7 @@ use std::time::{Duration, SystemTime};
 
 pub use answer::{Absence, CacheError, CacheStatus, Cached, Resolved};
 pub use body::{Body, OpenFile};
+pub use first_use::Known;
 pub use index::Usage;
 pub use memory::MemoryUsage;
 pub use recheck::{FIRST_REST, Rounds};

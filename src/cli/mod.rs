@@ -86,9 +86,8 @@ enum Command {
     Refresh(refresh::Options),
     /// List, or remove, what is of no use any more
     Gc(gc::Options),
-    /// Show which tree of the public checksum database is believed, and decide where it showed two
-    #[command(subcommand)]
-    Sumdb(sumdb::Command),
+    /// Print the verifier key of this gateway's own checksum database, its size and its root; or see to the public one
+    Sumdb(sumdb::Options),
     /// Re-hash everything that is kept
     Verify(verify::Options),
     /// Write all that cannot be made anew into one archive, while serving
@@ -145,7 +144,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Password => password::run(),
         Command::Refresh(options) => connected(global, async |server| refresh::run(&server, options).await),
         Command::Gc(options) => connected(global, async |server| gc::run(&server, options).await),
-        Command::Sumdb(command) => connected(global, async |server| sumdb::run(&server, command).await),
+        Command::Sumdb(options) => connected(global, async |server| sumdb::run(&server, options).await),
         Command::Verify(options) => connected(global, async |server| verify::run(&server, options).await),
         Command::Backup(options) => connected(global, async |server| backup::take(server, options).await),
         Command::Restore(options) => backup::put(global, options),

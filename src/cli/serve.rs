@@ -21,7 +21,7 @@ use crate::cache::{FIRST_REST, Rounds};
 use crate::config::{self, Environment, Flags, Loaded};
 use crate::http::front::{Front, House};
 use crate::http::keeper::Keeper;
-use crate::http::paste::{self, Reached};
+use crate::http::paste::{self, Checksums, Reached};
 use crate::http::{Drained, Inherited, Server};
 use crate::observe::logs::{self, Logging};
 use crate::stop::Stop;
@@ -193,14 +193,19 @@ async fn warn_of(operations: &Operations) {
 /// The lines to paste go to standard output, the log to standard error. The token is shown once, on a terminal only.
 async fn greet(operations: &Operations, reached: &Reached, new_token: Option<&str>) -> anyhow::Result<()> {
     let config = &operations.config;
-    let mut patterns = operations.all_private_names().await?;
+    let mut checksums = match &operations.log {
+        Some(log) => Checksums::Own(Box::new(log.key().clone())),
+        None => Checksums::Private(operations.all_private_names().await?),
+    };
     let token_file = absolute(&config.data_dir.join(ADMIN_TOKEN_FILE))?;
     let mut text = if config.file.is_some() {
-        paste::serving(reached, &patterns)
+        paste::serving(reached, &checksums)
     } else {
         let samples = samples::write(&absolute(&config.data_dir)?)?;
-        patterns.insert(samples::HOST.to_owned());
-        paste::first_run(reached, &token_file, certificates::trust(config)?.as_ref(), &patterns, &samples)
+        if let Checksums::Private(names) = &mut checksums {
+            names.insert(samples::HOST.to_owned());
+        }
+        paste::first_run(reached, &token_file, certificates::trust(config)?.as_ref(), &checksums, &samples)
     };
     if let Some(token) = new_token {
         tracing::info!(file = %token_file.display(), "made an admin token");

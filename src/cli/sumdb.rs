@@ -1,15 +1,26 @@
-//! `modgate sumdb`: which tree of the public checksum database is believed.
+//! `modgate sumdb`: this gateway's own checksum database; and which tree of the public one is believed.
 
 use std::process::ExitCode;
 
-use clap::{Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::connection::Connection;
 use super::{FAILED, out};
-use crate::admin::{SumdbLine, SumdbTrust, SumdbTrusted};
+use crate::admin::{LogLine, SumdbLine, SumdbTrust, SumdbTrusted};
 use crate::sumdb::Side;
 
-/// The checksum database's commands.
+/// Without a command: this gateway's own database.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Options {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// The commands about the public database.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Print the newest head that was seen; or, where the database showed two trees, one head of each, and fail
@@ -40,7 +51,14 @@ pub enum Which {
 }
 
 /// Runs one.
-pub async fn run(server: &Connection, command: &Command) -> anyhow::Result<ExitCode> {
+pub async fn run(server: &Connection, options: &Options) -> anyhow::Result<ExitCode> {
+    let Some(command) = &options.command else {
+        let line: LogLine = server.call("sumdb-own", &()).await?;
+        // The key alone on its line: `$(modgate sumdb | head -n 1)` is a GOSUMDB.
+        let text = || format!("{}\nsize {}\nroot {}\n", line.key, line.size, line.root);
+        out::print(&if options.json { out::json_line(&line)? } else { text() })?;
+        return Ok(ExitCode::SUCCESS);
+    };
     match command {
         Command::State { json } => {
             let lines: Vec<SumdbLine> = server.call("sumdb", &()).await?;

@@ -80,6 +80,9 @@ pub(super) const KEYS: &[Key] = &[
     key("cache.fresh", Kind::Text, "1m"),
     key("cache.stale", Kind::Text, "30d"),
     key("cache.not_found", Kind::Text, "30s"),
+    key("sumdb.enabled", Kind::Truth, "true"),
+    key("sumdb.host", Kind::Text, ""),
+    key("sumdb.head_path", Kind::Text, ""),
     key("access.anonymous", Kind::Text, "read"),
     key("log.level", Kind::Text, "info"),
     key("log.format", Kind::Text, "auto"),
@@ -95,7 +98,17 @@ pub(super) const KEYS: &[Key] = &[
 ];
 
 /// What a running gateway cannot change: it is opened, or begun, once.
-pub(super) const FIXED: &[&str] = &["data_dir", "server.listen", "server.tls_listen", "server.admin_listen", "cache.memory", "log.format"];
+pub(super) const FIXED: &[&str] = &[
+    "data_dir",
+    "server.listen",
+    "server.tls_listen",
+    "server.admin_listen",
+    "cache.memory",
+    "sumdb.enabled",
+    "sumdb.host",
+    "sumdb.head_path",
+    "log.format",
+];
 
 /// What a run without a file has besides: key and value, written as in the environment.
 pub(super) const BUILT_IN: &[(&str, &str)] =

@@ -88,6 +88,8 @@ pub struct Config {
     pub private: Private,
     /// `[cache]`
     pub cache: Cache,
+    /// `[sumdb]`
+    pub sumdb: OwnSumdb,
     /// `[access]`
     pub access: Access,
     /// `[log]`
@@ -150,6 +152,17 @@ pub enum Tls {
     },
     /// A CA of our own in `data_dir/tls`.
     Local,
+}
+
+/// `[sumdb]`: the checksum database of our own.
+#[derive(Clone, Debug)]
+pub struct OwnSumdb {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// The host that one which is made now is named after; without it that of [`Server::public_url`].
+    pub host: Option<String>,
+    /// Where its newest head is kept too.
+    pub head_path: Option<PathBuf>,
 }
 
 /// `[limits]`

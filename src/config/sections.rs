@@ -11,8 +11,8 @@ use super::problem::{Wrong, quote};
 use super::raw::Raw;
 use super::values::Listen;
 use super::{
-    Access, Cache, Config, Limits, Log, LogFormat, Miss, Owner, Private, PublicHosts, Retain, Server, Source, Sourced, Tls, TrustedProxies,
-    UnknownHosts, Upstream, User, Verify, Visibility, auth, check_password_hash, upstream, values,
+    Access, Cache, Config, Limits, Log, LogFormat, Miss, OwnSumdb, Owner, Private, PublicHosts, Retain, Server, Source, Sourced, Tls,
+    TrustedProxies, UnknownHosts, Upstream, User, Verify, Visibility, auth, check_password_hash, upstream, values,
 };
 use crate::module::Pattern;
 
@@ -41,6 +41,11 @@ pub(super) fn config(r: &mut Reader, file: Option<PathBuf>) -> Config {
             fresh: duration(r, "cache.fresh", true),
             stale: duration(r, "cache.stale", true),
             not_found: duration(r, "cache.not_found", true),
+        },
+        sumdb: OwnSumdb {
+            enabled: truth(r, "sumdb.enabled"),
+            host: r.optional("sumdb.host", values::host_name).map(|host| host.value),
+            head_path: r.optional("sumdb.head_path", |text| path_text(&Raw::Text(text.to_owned()))).map(path),
         },
         access: Access { anonymous_read: r.or("access.anonymous", true, |raw| values::word(raw, &[("read", true), ("none", false)])) },
         log: log(r),

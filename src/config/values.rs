@@ -174,6 +174,13 @@ fn canonical(network: IpNet) -> Option<IpNet> {
 
 /// What clients call this server: `http` or `https`, a host, perhaps a port, perhaps a path. The path is of the characters that are
 /// never written in another way, and has no slash at its end.
+/// A host's name without a port, lower case: part of the name of a checksum database.
+pub(super) fn host_name(text: &str) -> Result<String, Wrong> {
+    let label = |label: &str| !label.is_empty() && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if text.split('.').all(label) { Ok(text.to_owned()) } else { Err(Wrong::expected("a host name in lower case, without a port")) }
+}
+
+/// What clients call the server.
 pub(super) fn public_url(text: &str) -> Result<url::Url, Wrong> {
     let wrong = || Wrong::expected("a URL like \"https://go.example.com\"");
     let url = url::Url::parse(text).map_err(|_| without_secret(text, wrong()))?;

@@ -7,6 +7,7 @@
 mod form;
 mod packages;
 mod publish;
+mod record;
 mod read;
 mod refusal;
 mod retention;
@@ -25,6 +26,7 @@ use tracing::Instrument as _;
 pub use packages::{Listing, Sums};
 pub use publish::{Claimed, Published};
 pub use read::{Answer, Read, View};
+pub use record::Recorded;
 pub use refusal::{Id, Outside, PublishRefusal, Unpublished};
 pub use retention::expired;
 pub use rules::{Given, NotForOwner, Rules};
@@ -35,6 +37,7 @@ use crate::egress::Policy;
 use crate::module::{ModulePath, OwnerName, Version};
 use crate::observe::audit::{Actor, Audit, Event};
 use crate::store::{Delete, StoreError, Stores};
+use crate::sumdb::log::Log;
 
 /// Who publishes.
 #[derive(Clone, Debug)]
@@ -50,6 +53,8 @@ pub struct Hosted {
     stores: Stores,
     rules: Rules,
     audit: Audit,
+    /// Our own checksum database, which what is sealed goes to.
+    log: Option<Arc<Log>>,
     upload_bytes_max: u64,
     judges: Arc<Semaphore>,
     /// Of zips, by their SHA-256.
@@ -57,13 +62,14 @@ pub struct Hosted {
 }
 
 impl Hosted {
-    /// Over these stores, with the owners and limits of `config`.
-    pub fn new(config: &Config, stores: Stores, policy: Arc<Policy>, audit: Audit) -> Self {
+    /// Over these stores, with the owners and limits of `config`. `log`: our own checksum database, if there is one.
+    pub fn new(config: &Config, stores: Stores, policy: Arc<Policy>, audit: Audit, log: Option<Arc<Log>>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             rules: Rules::new(config, policy, stores.records.clone()),
             stores,
             audit,
+            log,
             upload_bytes_max: config.limits.upload,
             judges: Arc::new(Semaphore::new(cores.div_ceil(2))),
             sums: moka::sync::Cache::new(packages::SUMS_MAX),

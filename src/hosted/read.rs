@@ -7,12 +7,12 @@ use bytes::Bytes;
 use super::{Hosted, select};
 use crate::cache::Body;
 use crate::module::{ModulePath, OwnerName, Version};
-use crate::observe::audit::{Actor, Event};
+use crate::observe::audit::Actor;
 use crate::protocol::{Ext, ModuleAsk};
 use crate::store::{BlobId, HostedModule, Seal, StoreError, VersionRecord, hex};
 
 /// How often a version that is replaced while it is read is read again.
-const READS_MAX: usize = 8;
+pub(super) const READS_MAX: usize = 8;
 
 /// What of the hosted modules is in sight: authorised by the caller.
 #[derive(Clone, Copy)]
@@ -103,7 +103,7 @@ impl Hosted {
 
     /// Whether the path is absent or not to be seen, neither is told from the other by the answer or by its time: both are
     /// judged by the index in memory, and the records are read only for those who may see them.
-    async fn in_sight(&self, view: &View<'_>, path: &ModulePath) -> Result<Option<Arc<HostedModule>>, StoreError> {
+    pub(super) async fn in_sight(&self, view: &View<'_>, path: &ModulePath) -> Result<Option<Arc<HostedModule>>, StoreError> {
         let index = self.stores.records.hosted_index().await?;
         if !index.hosted.get(path).is_some_and(|owner| view.shows(owner)) {
             return Ok(None);
@@ -145,11 +145,10 @@ impl Hosted {
                 return Err(lost(record, "has another length"));
             }
             let sealed = if seal {
-                match self.stores.records.seal(record).await? {
+                match self.seal(record, view.actor).await? {
                     Seal::Sealed { first } => {
                         if first {
-                            // The bytes that are about to leave cannot be called back.
-                            self.audit.record_durably(view.actor, &[sealed_event(record)]).await;
+                            self.note(record);
                         }
                         true
                     }
@@ -189,10 +188,6 @@ impl File {
 
 pub(super) fn find<'a>(module: &'a HostedModule, version: &Version) -> Option<&'a VersionRecord> {
     module.versions.iter().find(|record| record.version == *version)
-}
-
-fn sealed_event(record: &VersionRecord) -> Event {
-    Event::Seal { owner: record.owner.clone(), path: record.path.clone(), version: record.version.clone() }
 }
 
 pub(super) fn lost(record: &VersionRecord, what: &str) -> StoreError {

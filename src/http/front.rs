@@ -14,21 +14,21 @@ use tracing::Instrument as _;
 
 use super::ended::{self, Observed};
 use super::packages;
-use super::paste::{self, Reached};
+use super::paste::{self, Checksums, Reached};
 use super::peer;
 use super::response::{self, Note};
 use super::{BodyError, Head, ListenerKind, Reply, RequestBody, Service, Summary};
 use crate::access::Principal;
 use crate::admin::{BACKUP, OPERATOR, OperationError, Operations, UNVERIFIED};
 use crate::config::FILE_BYTES_MAX;
-use crate::gateway::{Caller, Gateway, How, Public, Refusal, Rejection};
-use crate::hosted::{Upload, UploadError};
+use crate::gateway::{Caller, Gateway, How, OwnDatabase, Public, Refusal, Rejection};
+use crate::hosted::{Hosted, Upload, UploadError};
 use crate::module::OwnerName;
 use crate::observe::audit::Actor;
 use crate::observe::chain;
 use crate::observe::metrics::OwnerClass;
 use crate::observe::spawn_blocking;
-use crate::protocol::{self, Base, ModuleAsk, PackageAsk, PackageQuery, Reject, Request, SumdbWhat};
+use crate::protocol::{self, Base, ModuleAsk, PackageAsk, PackageQuery, Reject, Request, SumdbAsk, SumdbWhat};
 use crate::sumdb::Client;
 
 /// Longest JSON of an operator's command, bytes: `findings` brings a settings file, which JSON may make twice as long.
@@ -135,10 +135,12 @@ type Outcome = Result<Reply<Note>, Rejection>;
 impl House {
     /// What these settings make of requests.
     pub fn new(operations: Operations, reached: Reached, draining: watch::Receiver<bool>) -> Self {
-        let Operations { config, stores, policy, access, cache, sumdb, audit, .. } = &operations;
+        let Operations { config, stores, policy, access, cache, sumdb, log, audit, metrics, .. } = &operations;
         let sign_in = reached.sign_in();
         let public = Public { cache: cache.clone(), sumdb: sumdb.clone() };
-        let gateway = Gateway::new(config, stores.clone(), access.clone(), policy.clone(), public, audit.clone(), sign_in);
+        let hosted = Hosted::new(config, stores.clone(), policy.clone(), audit.clone(), log.clone());
+        let own = log.clone().map(|log| OwnDatabase { log, audit: audit.clone(), metrics: metrics.log.clone() });
+        let gateway = Gateway::new(config, hosted, access.clone(), policy.clone(), public, own, sign_in);
         Self { gateway, operations: Arc::new(operations), reached: Arc::new(reached), draining }
     }
 
@@ -191,7 +193,8 @@ impl House {
         // Whoever reaches the socket is the user whom the server runs as.
         let name = if head.listener == ListenerKind::AdminSocket { OPERATOR } else { who.text() }.to_owned();
         let actor = Actor { by: name.as_str().into(), request_id: Some(head.request_id.as_str().into()), peer: from };
-        (name, self.serve(head, request, &Caller { who, actor }, body).await)
+        let https = peer::is_https(head.peer, head.listener, &head.headers, &self.operations.config.server.trusted_proxies);
+        (name, self.serve(head, request, &Caller { who, actor, https }, body).await)
     }
 
     async fn serve(&self, head: &Head, request: Request, caller: &Caller, body: &mut dyn RequestBody) -> Outcome {
@@ -199,13 +202,12 @@ impl House {
         match request {
             Request::Home(_) => self.home(who).await,
             Request::Module(base, path, ask) => {
-                let trusted = &self.operations.config.server.trusted_proxies;
-                let https = peer::is_https(head.peer, head.listener, &head.headers, trusted);
-                let how = How { head: head.method == Method::HEAD, no_cache: no_cache(&head.headers), https };
+                let how = How { head: head.method == Method::HEAD, no_cache: no_cache(&head.headers) };
                 Ok(response::answer(self.gateway.module(&base, &path, &ask, caller, how).await?))
             }
             _ if is_supported(&request) => Ok(response::text(200, String::new())),
-            Request::Sumdb(base, ask) => Ok(response::answer(self.gateway.sumdb(&base, &ask, who).await?)),
+            Request::Sumdb(base, ask) => Ok(response::answer(self.gateway.sumdb(&base, &ask, caller).await?)),
+            Request::Log(hash, what) => Ok(response::answer(self.gateway.log(&hash, &what, caller).await?)),
             Request::Publish(owner) => {
                 let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
                 let published = self.gateway.publish(owner.as_ref(), caller, content_type, &mut Adapted(body)).await?;
@@ -240,8 +242,12 @@ impl House {
     /// GOAUTH=git asks a base with HEAD whether its credentials are good; people ask it what to do.
     async fn home(&self, who: &Principal) -> Outcome {
         self.gateway.may_enter(who)?;
-        let names = if who.is_anonymous() { None } else { Some(self.operations.private_names(who).await?) };
-        Ok(response::text(200, paste::home(&self.reached, names.as_ref())))
+        let checksums = match &self.operations.log {
+            Some(log) => Checksums::Own(Box::new(log.key().clone())),
+            None if who.is_anonymous() => Checksums::Hidden,
+            None => Checksums::Private(self.operations.private_names(who).await?),
+        };
+        Ok(response::text(200, paste::home(&self.reached, &checksums)))
     }
 
     /// Operations: over the socket for whoever reaches it, over TCP with an admin's credentials.
@@ -328,14 +334,14 @@ fn refuse(rejection: Rejection, request_id: &str) -> Reply<Note> {
 /// Whether it asks for a checksum database, which is here: said by our own word and in every state, since any other answer sends private
 /// names elsewhere.
 fn is_supported(request: &Request) -> bool {
-    matches!(request, Request::Sumdb(_, ask) if ask.what == SumdbWhat::Supported)
+    matches!(request, Request::Sumdb(_, SumdbAsk { what: SumdbWhat::Supported, .. }) | Request::Log(_, SumdbWhat::Supported))
 }
 
 /// Whether everyone is answered, whatever credentials they show: probes, and whether a checksum database is here.
 fn is_open(request: &Request) -> bool {
     match request {
         Request::Health | Request::Ready | Request::Metrics => true,
-        Request::Sumdb(..) => is_supported(request),
+        Request::Sumdb(..) | Request::Log(..) => is_supported(request),
         Request::Home(_) | Request::Module(..) | Request::Publish(_) | Request::Delete(..) | Request::Admin(_) => false,
         Request::Packages(_) | Request::Package(..) => false,
     }
@@ -344,7 +350,8 @@ fn is_open(request: &Request) -> bool {
 /// Whether it changes nothing, and so is never answered 429.
 fn is_read(request: &Request) -> bool {
     match request {
-        Request::Home(_) | Request::Module(..) | Request::Sumdb(..) | Request::Packages(_) | Request::Package(..) => true,
+        Request::Home(_) | Request::Module(..) | Request::Sumdb(..) | Request::Log(..) => true,
+        Request::Packages(_) | Request::Package(..) => true,
         Request::Health | Request::Ready | Request::Metrics => true,
         Request::Publish(_) | Request::Delete(..) | Request::Admin(_) => false,
     }
@@ -365,7 +372,7 @@ fn owner(request: &Request) -> Option<&OwnerName> {
             Base::Root | Base::NoOwner => None,
         },
         Request::Publish(owner) | Request::Delete(owner, ..) | Request::Packages(owner) | Request::Package(owner, ..) => owner.as_ref(),
-        Request::Health | Request::Ready | Request::Metrics | Request::Admin(_) => None,
+        Request::Log(..) | Request::Health | Request::Ready | Request::Metrics | Request::Admin(_) => None,
     }
 }
 
@@ -390,7 +397,7 @@ fn kind(request: &Request) -> &'static str {
             ModuleAsk::Alias(_) => "alias",
             ModuleAsk::NoVersion(_) => "no-version",
         },
-        Request::Sumdb(_, ask) => match ask.what {
+        Request::Sumdb(_, SumdbAsk { what, .. }) | Request::Log(_, what) => match what {
             SumdbWhat::Supported => "sumdb-supported",
             SumdbWhat::Latest => "sumdb-latest",
             SumdbWhat::Lookup(..) => "sumdb-lookup",

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::{Addresses, ListenerKind};
 use crate::config::Config;
 use crate::egress::{SignIn, no_sumdb};
+use crate::tlog::VerifierKey;
 
 /// What clients call this gateway.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -100,17 +101,41 @@ pub struct Trust {
     pub ca: PathBuf,
 }
 
-/// What GET `/` says. `private_names` is `None` for those who may not know them.
-pub fn home(reached: &Reached, private_names: Option<&BTreeSet<String>>) -> String {
-    let mut text = String::from("modgate: a registry for private Go modules and a cache for public ones.\n\n");
-    match private_names {
-        Some(names) => text.push_str(&client_lines(reached, names)),
-        None => {
-            // Writing to a String cannot fail; here and below.
-            let _ = writeln!(text, "go env -w GOPROXY={}", shell(reached.preferred()));
-            let _ = writeln!(text, "# {} (your private hosts: sign in here to see them)", no_sumdb("PATTERNS"));
+/// What clients are told about checksums.
+#[derive(Clone, Debug)]
+pub enum Checksums {
+    /// The verifier key of our own database, which knows everything: their `GOSUMDB`.
+    Own(Box<VerifierKey>),
+    /// There is none: what the public one must not be asked for, their `GONOSUMDB`.
+    Private(BTreeSet<String>),
+    /// The same, for those who may not know it.
+    Hidden,
+}
+
+impl Checksums {
+    /// `NAME=value`, as a shell takes it; nothing where nothing need be set.
+    fn variable(&self) -> Option<String> {
+        match self {
+            Self::Own(key) => Some(format!("GOSUMDB={}", shell(&key.to_string()))),
+            Self::Private(names) if !names.is_empty() => Some(format!("GONOSUMDB={}", shell(&joined(names)))),
+            Self::Private(_) | Self::Hidden => None,
         }
     }
+
+    /// The command that sets it for good.
+    fn command(&self) -> Option<String> {
+        match self {
+            Self::Own(_) => self.variable().map(|variable| format!("go env -w {variable}")),
+            Self::Private(names) => (!names.is_empty()).then(|| no_sumdb(&shell(&joined(names)))),
+            Self::Hidden => Some(format!("# {} (your private hosts: sign in here to see them)", no_sumdb("PATTERNS"))),
+        }
+    }
+}
+
+/// What GET `/` says.
+pub fn home(reached: &Reached, checksums: &Checksums) -> String {
+    let mut text = String::from("modgate: a registry for private Go modules and a cache for public ones.\n\n");
+    text.push_str(&client_lines(reached, checksums));
     if let Some(machine) = reached.netrc_machine() {
         let _ = writeln!(text, "\n# private modules, in ~/.netrc:\nmachine {machine} login NAME password TOKEN");
     }
@@ -125,16 +150,21 @@ pub fn home(reached: &Reached, private_names: Option<&BTreeSet<String>>) -> Stri
 }
 
 /// What `serve` prints with a settings file.
-pub fn serving(reached: &Reached, private_names: &BTreeSet<String>) -> String {
-    format!("modgate is running. On developers' machines:\n\n{}\n", client_lines(reached, private_names))
+pub fn serving(reached: &Reached, checksums: &Checksums) -> String {
+    format!("modgate is running. On developers' machines:\n\n{}\n", client_lines(reached, checksums))
 }
 
-fn client_lines(reached: &Reached, private_names: &BTreeSet<String>) -> String {
+fn client_lines(reached: &Reached, checksums: &Checksums) -> String {
     let mut text = format!("go env -w GOPROXY={}\n", shell(reached.preferred()));
-    if !private_names.is_empty() {
-        let _ = writeln!(text, "{}", no_sumdb(&shell(&joined(private_names))));
+    if let Some(command) = checksums.command() {
+        // Writing to a String cannot fail; here and below.
+        let _ = writeln!(text, "{command}");
     }
     text
+}
+
+fn joined(names: &BTreeSet<String>) -> String {
+    names.iter().map(String::as_str).collect::<Vec<_>>().join(",")
 }
 
 fn upload(base: &str, owner: &str) -> String {
@@ -153,19 +183,9 @@ fn shell_path(path: &Path) -> String {
     shell(&path.to_string_lossy())
 }
 
-fn joined(names: &BTreeSet<String>) -> String {
-    names.iter().map(String::as_str).collect::<Vec<_>>().join(",")
-}
-
 /// What `serve` prints on a first run: two blocks, each whole by itself. Paths are absolute.
-pub fn first_run(
-    reached: &Reached,
-    token_file: &Path,
-    trust: Option<&Trust>,
-    private_names: &BTreeSet<String>,
-    samples: &Samples,
-) -> String {
-    let nosumdb = shell(&joined(private_names));
+pub fn first_run(reached: &Reached, token_file: &Path, trust: Option<&Trust>, checksums: &Checksums, samples: &Samples) -> String {
+    let (lasting, checksums) = (checksums.command(), checksums.variable().unwrap_or_default());
     let token = shell_path(token_file);
     let http = reached.http.as_deref().unwrap_or(reached.preferred());
     let mut text = format!(
@@ -173,7 +193,7 @@ pub fn first_run(
 modgate is running. Paste into another terminal:
 
   # The shortest way: publish a module, and install it like any other.
-  export GOPROXY={proxy} GONOSUMDB={nosumdb}
+  export GOPROXY={proxy} {checksums}
   curl -sS --fail-with-body --user "admin:$(cat {token})" --upload-file {zip} {upload}
   mkdir -p /tmp/try-modgate && cd /tmp/try-modgate && go mod init example.com/try
   go get {module}@latest
@@ -188,7 +208,7 @@ modgate is running. Paste into another terminal:
             text,
             r#"
   # The private way: https and credentials; strangers get a 404.
-  export GOPROXY={proxy} GONOSUMDB={nosumdb} SSL_CERT_FILE={bundle}
+  export GOPROXY={proxy} {checksums} SSL_CERT_FILE={bundle}
   (umask 077; echo "machine {machine} login admin password $(cat {token})" >> ~/.netrc)
   curl -sS --fail-with-body --user "admin:$(cat {token})" --upload-file {zip} --cacert {bundle} {upload}
   mkdir -p /tmp/try-modgate-private && cd /tmp/try-modgate-private && go mod init example.com/try
@@ -204,7 +224,9 @@ modgate is running. Paste into another terminal:
             module = samples.private.module,
         );
     }
-    let _ = writeln!(text, "\n(The exports end with that shell. What lasts: {})", no_sumdb(&nosumdb));
+    if let Some(command) = lasting {
+        let _ = writeln!(text, "\n(The exports end with that shell. What lasts: {command})");
+    }
     text.push('\n');
     text
 }
@@ -212,6 +234,7 @@ modgate is running. Paste into another terminal:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tlog::SignerKey;
 
     fn reached(prefix: &str) -> Reached {
         Reached {
@@ -221,24 +244,26 @@ mod tests {
         }
     }
 
-    /// The README's line too: whoever reads two of them is to see one command.
     #[test]
-    fn the_checksum_database_is_shut_out_in_the_same_words_everywhere() {
-        let names = BTreeSet::from(["corp.example.com".to_owned()]);
+    fn what_is_to_be_set_is_told_in_the_same_words_everywhere() {
         let sample = Sample { module: "corp.example.com/x", zip: "/x.zip".into() };
         let samples = Samples { public: sample.clone(), private: sample };
         let reached = reached("");
-        let command = no_sumdb("corp.example.com");
-        for text in [
-            home(&reached, Some(&names)),
-            serving(&reached, &names),
-            first_run(&reached, Path::new("/token"), None, &names, &samples),
-            include_str!("../../README.md").to_owned(),
-        ] {
-            assert!(text.contains(&command), "{text}");
-            assert_eq!(text.matches("go env -w GONOSUMDB").count(), 1, "{text}");
+        let private = Checksums::Private(BTreeSet::from(["corp.example.com".to_owned()]));
+        let own = Checksums::Own(Box::new(SignerKey::generate("go.example.com").unwrap().verifier()));
+        for (checksums, name) in [(private, "GONOSUMDB"), (own, "GOSUMDB")] {
+            let command = checksums.command().unwrap();
+            assert!(command.starts_with(&format!("go env -w {name}=")), "{command}");
+            for text in [
+                home(&reached, &checksums),
+                serving(&reached, &checksums),
+                first_run(&reached, Path::new("/token"), None, &checksums, &samples),
+            ] {
+                assert!(text.contains(&command), "{text}");
+                assert_eq!(text.matches("SUMDB=").count(), if text.contains("export") { 2 } else { 1 }, "{text}");
+            }
         }
-        assert!(home(&reached, None).contains(&no_sumdb("PATTERNS")));
+        assert!(home(&reached, &Checksums::Hidden).contains(&no_sumdb("PATTERNS")));
     }
 
     #[test]
@@ -281,7 +306,7 @@ mod tests {
 
     #[test]
     fn the_lines_to_paste_carry_the_prefix_and_netrc_none() {
-        let text = home(&reached("/dev/go"), Some(&BTreeSet::new()));
+        let text = home(&reached("/dev/go"), &Checksums::Private(BTreeSet::new()));
         for line in [
             "go env -w GOPROXY=https://go.example.com:8443/dev/go\n",
             "machine go.example.com:8443 login NAME",

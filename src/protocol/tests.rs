@@ -173,3 +173,21 @@ fn an_owner_name_that_nobody_can_have_is_none_where_something_is_written() {
     let request = parse(&Method::DELETE, "/api/v1/packages/Not_A_Name/go/corp.example.com/lib/v1.0.0");
     assert!(matches!(request, Ok(Request::Delete(None, ..))), "{request:?}");
 }
+
+#[test]
+fn our_own_checksum_database_is_asked_by_the_last_part_of_its_name() {
+    let log = |what| Ok(Request::Log("0a1b2c3d".to_owned(), what));
+    assert_eq!(get("/0a1b2c3d/supported"), log(SumdbWhat::Supported));
+    assert_eq!(get("/0a1b2c3d/latest"), log(SumdbWhat::Latest));
+    assert_eq!(get("/0a1b2c3d/tile/8/0/x001/067.p/3"), log(SumdbWhat::Tile("tile/8/0/x001/067.p/3".parse().unwrap())));
+    let lookup = SumdbWhat::Lookup("corp.example.com/Lib".parse().unwrap(), "v1.0.0".parse().unwrap());
+    assert_eq!(get("/0a1b2c3d/lookup/corp.example.com/!lib@v1.0.0"), log(lookup));
+    for path in
+        ["/0a1b2c3d", "/0a1b2c3d/", "/0a1b2c3d/x/latest", "/0a1b2c3d/tile", "/0A1B2C3D/latest", "/0a1b2c3/latest", "/0a1b2c3dd/latest"]
+    {
+        assert!(!matches!(get(path), Ok(Request::Log(..))), "{path}");
+    }
+    for path in ["/0a1b2c3d/tile/8/0/000.p/0", "/0a1b2c3d/tile/8/0/../000", "/0a1b2c3d/lookup/corp.example.com/lib@v1"] {
+        assert!(matches!(get(path), Err(Reject::Bad(_))), "{path}");
+    }
+}

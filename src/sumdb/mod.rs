@@ -1,4 +1,5 @@
-//! Checksum databases: the public one, whose client verifies what comes from upstream, and which is proxied for other clients.
+//! Checksum databases: the public one, whose client verifies what comes from upstream, and which is proxied for other clients; and our
+//! own.
 
 pub mod client;
 mod database;
@@ -6,6 +7,7 @@ mod database;
 mod double;
 mod flights;
 mod heads;
+pub mod log;
 pub mod proxy;
 mod tiles;
 

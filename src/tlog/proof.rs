@@ -104,9 +104,6 @@ pub fn consistency(older: &Head, newer: &Head, tiles: &Tiles) -> Result<Step<Pro
     }
 }
 
-/// Hashes of a tree's nodes, in the order asked, and the tiles that were authenticated for them.
-pub(super) type Authentic = (Vec<Hash>, Vec<Tile>);
-
 /// Whether a hash tile is the tree's, as wide as the tree has it ([`Tile::in_tree`]).
 ///
 /// # Errors
@@ -130,6 +127,9 @@ pub fn membership(head: &Head, tile: Tile, tiles: &Tiles) -> Result<Step<Proven>
         Step::Done((_, tiles)) => Step::Done(Proven { tiles }),
     })
 }
+
+/// Hashes of a tree's nodes, in the order asked, and the tiles that were authenticated for them.
+pub(super) type Authentic = (Vec<Hash>, Vec<Tile>);
 
 /// The hashes of nodes of the head's tree, and the tiles that were authenticated for them. The nodes are in the tree.
 ///

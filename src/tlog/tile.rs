@@ -43,6 +43,12 @@ impl Tile {
         Self { level: TileLevel::Hashes(level), n, width }
     }
 
+    /// The full hash tile of records' hashes, and the full data tile, at a place: record `i` is in those at `i / 256`.
+    pub fn of_records(n: u64) -> (Self, Self) {
+        let at = |level| Self { level, n, width: Self::WIDTH };
+        (at(TileLevel::Hashes(0)), at(TileLevel::Data))
+    }
+
     /// The data tiles that a tree of `newer` records has beyond one of `older` (`tlog.NewTiles`), in order: what is to be written when
     /// it has grown. At most one for 256 new records, and one.
     pub fn new_data(older: u64, newer: u64) -> impl Iterator<Item = Self> {
@@ -66,9 +72,23 @@ impl Tile {
         self.n
     }
 
+    /// Whether its path is the first of its folder: those after it begin with the same groups of digits.
+    pub fn is_first_in_folder(self) -> bool {
+        self.n.is_multiple_of(1000)
+    }
+
     /// How many hashes or records it holds, 1 to 256.
     pub fn width(self) -> u16 {
         self.width
+    }
+
+    /// How much of the tile at this place a tree of that size has: 0 to 256.
+    pub fn width_in(self, size: u64) -> u16 {
+        let level = match self.level {
+            TileLevel::Hashes(level) => level,
+            TileLevel::Data => 0,
+        };
+        shape::tile_in(size, level, self.n).map_or(0, Self::width)
     }
 
     /// Whether it holds 256.

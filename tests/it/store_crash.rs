@@ -134,7 +134,7 @@ pub(super) fn runtime() -> tokio::runtime::Runtime {
 
 /// What happens at the step that fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Blow {
+pub(super) enum Blow {
     /// It does not happen; later ones do.
     Fails,
     /// It happens and tells an error; later ones are well.
@@ -149,10 +149,28 @@ enum Blow {
     Half,
 }
 
-struct Script {
+impl Blow {
+    /// Whether nothing happens any more afterwards.
+    pub(super) fn lasts(self) -> bool {
+        matches!(self, Self::Dies | Self::HappensAndDies)
+    }
+}
+
+pub(super) struct Script {
     at: usize,
     blow: Blow,
     count: AtomicUsize,
+}
+
+impl Script {
+    pub(super) fn new(at: usize, blow: Blow) -> Self {
+        Self { at, blow, count: AtomicUsize::new(0) }
+    }
+
+    /// How many steps there were.
+    pub(super) fn steps(&self) -> usize {
+        self.count.load(Ordering::SeqCst)
+    }
 }
 
 impl Faults for Script {
@@ -184,8 +202,8 @@ impl Faults for Script {
 /// Runs the script with a blow at step `at` to the disk. Whether that step was reached.
 async fn strike(at: usize, blow: Blow, states: &[String]) -> bool {
     let dir = memory_dir();
-    let script = Arc::new(Script { at, blow, count: AtomicUsize::new(0) });
-    let lasting = matches!(blow, Blow::Dies | Blow::HappensAndDies);
+    let script = Arc::new(Script::new(at, blow));
+    let lasting = blow.lasts();
     let mut done = 0;
     if let Ok((stores, _)) = open(dir.path(), Disk::with_faults(script.clone())) {
         for step in 0..SCRIPT {
@@ -210,7 +228,7 @@ async fn strike(at: usize, blow: Blow, states: &[String]) -> bool {
     let found = dump(&reopen(dir.path())).await;
     let next = states.get(done + 1).filter(|_| lasting);
     assert!(found == states[done] || Some(&found) == next, "{blow:?} at {at}, {done} acknowledged:\n{found}\nexpected\n{}", states[done]);
-    script.count.load(Ordering::SeqCst) > at
+    script.steps() > at
 }
 
 fn strike_everywhere(blow: Blow, steps: usize) {

@@ -13,42 +13,49 @@ use modgate::durable::{Disk, Faults, Step};
 use super::store_crash::{SCRIPT, act, dump, memory_dir, open, reopen, runtime, states};
 
 /// A disk that keeps what was fsynced and forgets the rest: what each folder's last fsync saw, and each file's.
-struct Forgetful {
+pub(super) struct Forgetful {
     root: PathBuf,
-    kept: Mutex<Kept>,
+    pub(super) kept: Mutex<Kept>,
     /// How many steps of the script were acknowledged.
-    done: AtomicUsize,
+    pub(super) done: AtomicUsize,
     /// How many steps were made, and after how many the process dies; the machine does not.
-    count: AtomicUsize,
-    dies_at: AtomicUsize,
+    pub(super) count: AtomicUsize,
+    pub(super) dies_at: AtomicUsize,
+    /// The step that does not happen, once.
+    pub(super) fails_at: AtomicUsize,
     /// Whether to take an image at every step.
-    films: bool,
-    images: Mutex<Vec<Image>>,
+    pub(super) films: bool,
+    pub(super) images: Mutex<Vec<Image>>,
 }
 
 /// How much was acknowledged at a step, what was kept by then, and sled's file.
-type Image = (usize, Kept, Option<Vec<u8>>);
+pub(super) type Image = (usize, Kept, Option<Vec<u8>>);
 
+/// By inode: a folder keeps what is in it under another name too.
 #[derive(Clone, Default)]
-struct Kept {
-    folders: BTreeMap<PathBuf, BTreeMap<PathBuf, Entry>>,
+pub(super) struct Kept {
+    folders: BTreeMap<u64, BTreeMap<PathBuf, Entry>>,
     files: BTreeMap<u64, Vec<u8>>,
 }
 
 #[derive(Clone, Copy)]
 enum Entry {
-    Folder,
+    Folder(u64),
     File(u64),
 }
 
 impl Kept {
     /// What a start would find after the power came back.
-    fn write_to(&self, from: &Path, to: &Path) {
-        for (name, entry) in self.folders.get(from).into_iter().flatten() {
+    pub(super) fn write_to(&self, from: &Path, to: &Path) {
+        self.write_folder(fs::metadata(from).unwrap().ino(), to);
+    }
+
+    fn write_folder(&self, from: u64, to: &Path) {
+        for (name, entry) in self.folders.get(&from).into_iter().flatten() {
             match entry {
-                Entry::Folder => {
+                Entry::Folder(inode) => {
                     fs::create_dir(to.join(name)).unwrap();
-                    self.write_to(&from.join(name), &to.join(name));
+                    self.write_folder(*inode, &to.join(name));
                 }
                 // Never fsynced: the name without the bytes.
                 Entry::File(inode) => fs::write(to.join(name), self.files.get(inode).map_or(&b""[..], Vec::as_slice)).unwrap(),
@@ -58,13 +65,14 @@ impl Kept {
 }
 
 impl Forgetful {
-    fn new(root: &Path, dies_at: usize) -> Self {
+    pub(super) fn new(root: &Path, dies_at: usize) -> Self {
         Self {
             root: root.to_owned(),
             kept: Mutex::default(),
             done: AtomicUsize::new(0),
             count: AtomicUsize::new(0),
             dies_at: AtomicUsize::new(dies_at),
+            fails_at: AtomicUsize::new(usize::MAX),
             films: false,
             images: Mutex::default(),
         }
@@ -78,8 +86,12 @@ impl Faults for Forgetful {
             let index = fs::read(self.root.join("meta/db")).ok();
             self.images.lock().unwrap().push((self.done.load(Ordering::SeqCst), image, index));
         }
-        if self.count.fetch_add(1, Ordering::SeqCst) >= self.dies_at.load(Ordering::SeqCst) {
+        let nth = self.count.fetch_add(1, Ordering::SeqCst);
+        if nth >= self.dies_at.load(Ordering::SeqCst) {
             return Err(io::Error::other("the process is dead"));
+        }
+        if nth == self.fails_at.load(Ordering::SeqCst) {
+            return Err(io::Error::other("a fault that a test made"));
         }
         run()?;
         let mut kept = self.kept.lock().unwrap();
@@ -92,10 +104,11 @@ impl Faults for Forgetful {
                 let mut names = BTreeMap::new();
                 for entry in fs::read_dir(path)? {
                     let entry = entry?;
-                    let what = if entry.file_type()?.is_dir() { Entry::Folder } else { Entry::File(entry.metadata()?.ino()) };
+                    let inode = entry.metadata()?.ino();
+                    let what = if entry.file_type()?.is_dir() { Entry::Folder(inode) } else { Entry::File(inode) };
                     names.insert(PathBuf::from(entry.file_name()), what);
                 }
-                kept.folders.insert(path.to_owned(), names);
+                kept.folders.insert(fs::metadata(path)?.ino(), names);
             }
             _ => {}
         }

@@ -43,6 +43,8 @@ fn the_reference_names_every_key_and_no_other_and_the_defaults_are_right() {
         "private.patterns",
         "private.public",
         "private.public_hosts",
+        "sumdb.host",
+        "sumdb.head_path",
     ];
     for setting in &defaults.settings {
         if !EXAMPLES.contains(&setting.key.as_str()) {

@@ -122,7 +122,7 @@ const LIB: &str = "corp.example.com/lib";
 fn over(settings: &str, stores: Stores) -> Hosted {
     let config = Config::from_toml(settings).unwrap();
     let policy = Arc::new(Policy::new(&config, stores.records.clone()));
-    Hosted::new(&config, stores, policy, crate::observe::audit::Audit::default())
+    Hosted::new(&config, stores, policy, crate::observe::audit::Audit::default(), None)
 }
 
 async fn open_stores(dir: &Path, disk: Disk) -> Stores {

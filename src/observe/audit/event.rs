@@ -129,6 +129,17 @@ pub enum Event {
         /// That head.
         head: TreeHead,
     },
+    /// Our own checksum database recorded what came from upstream, and nobody had vouched for it.
+    SumdbFirstUse {
+        /// The module.
+        path: ModulePath,
+        /// The version.
+        version: Version,
+        /// The hash of its zip.
+        zip: H1,
+        /// The hash of its go.mod.
+        go_mod: H1,
+    },
     /// A file of a public module is not what the checksum database says. Nothing of it was kept; what had been kept was set aside.
     Mismatch {
         /// The module.
@@ -261,6 +272,7 @@ impl Event {
             Self::Integrity { .. } => "integrity",
             Self::SumdbFork { .. } => "sumdb-fork",
             Self::SumdbTrusted { .. } => "sumdb-trusted",
+            Self::SumdbFirstUse { .. } => "sumdb-first-use",
             Self::Mismatch { .. } => "mismatch",
             Self::Reload { .. } => "reload",
             Self::Verify { .. } => "verify",

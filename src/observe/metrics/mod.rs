@@ -14,6 +14,7 @@ mod cache;
 mod fills;
 mod hosted;
 mod http;
+mod log;
 mod process;
 mod sumdb;
 mod upstream;
@@ -30,6 +31,7 @@ pub use cache::{CacheMetrics, CacheState};
 pub use fills::{FillMetrics, InFlight};
 pub use hosted::{HostedMetrics, HostedState};
 pub use http::{Answered, HttpMetrics, OwnerClass};
+pub use log::LogMetrics;
 pub use sumdb::{SumdbMetrics, SumdbOutcome};
 pub use upstream::{BreakerState, UpstreamMetrics, UpstreamOutcome, UpstreamRole};
 pub use verify::{Verification, VerifyMetrics};
@@ -46,7 +48,9 @@ pub struct Metrics {
     pub upstream: UpstreamMetrics,
     /// What the public checksum database said.
     pub sumdb: SumdbMetrics,
-    /// What is kept of it.
+    /// Our own checksum database.
+    pub log: LogMetrics,
+    /// What is kept of what comes from upstream.
     pub cache: CacheMetrics,
     /// Whether what comes in is what it is to be.
     pub verify: VerifyMetrics,
@@ -76,6 +80,7 @@ impl Metrics {
             http: HttpMetrics::new(&mut families)?,
             upstream: UpstreamMetrics::new(&mut families)?,
             sumdb: SumdbMetrics::new(&mut families)?,
+            log: LogMetrics::new(&mut families)?,
             cache: CacheMetrics::new(&mut families)?,
             verify: VerifyMetrics::new(&mut families)?,
             fills: FillMetrics::new(&mut families)?,

@@ -71,3 +71,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_tree_has_so_much_of_a_tile() {
+    for (path, size, width) in [
+        ("tile/8/0/000", 0, 0),
+        ("tile/8/0/000", 3, 3),
+        ("tile/8/0/000", 257, 256),
+        ("tile/8/0/001.p/9", 257, 1),
+        ("tile/8/data/001", 300, 44),
+        ("tile/8/1/000", 255, 0),
+        ("tile/8/1/000", 600, 2),
+        ("tile/8/63/x999/x999/x999/x999/x999/999", u64::MAX, 0),
+    ] {
+        assert_eq!(tile(path).unwrap().width_in(size), width, "{path} of {size}");
+    }
+    assert_eq!(Tile::of_records(1234), (tile("tile/8/0/x001/234").unwrap(), tile("tile/8/data/x001/234").unwrap()));
+    assert!(tile("tile/8/0/x001/000").unwrap().is_first_in_folder() && !tile("tile/8/0/001").unwrap().is_first_in_folder());
+}

@@ -1,0 +1,153 @@
+//! Our own checksum database: who is told what of it.
+//!
+//! A look-up obeys what the principal may see: of a module that is hosted and not in sight it has the very answer of one that is not
+//! there. The newest head and hash tiles hold nothing but hashes, and are for whoever may read at all; data tiles hold every name.
+
+use std::sync::Arc;
+
+use tracing::Instrument as _;
+
+use super::{Answer, Caller, Gateway, Refusal, View};
+use crate::cache::{Asker, CacheError, Known};
+use crate::egress::{Denied, Verdict};
+use crate::hosted::Recorded;
+use crate::module::{ModulePath, OwnerName, Version};
+use crate::observe::audit::{Actor, Audit, Event};
+use crate::observe::chain;
+use crate::observe::metrics::{LogMetrics, OwnerClass};
+use crate::protocol::{Base, SumdbWhat};
+use crate::sumdb::log::{Append, Entry, Log, LogError};
+use crate::tlog::{Record, Tile, TileLevel};
+
+/// Our own checksum database, and where it is told what it did.
+#[derive(Clone)]
+pub struct OwnDatabase {
+    /// The log.
+    pub log: Arc<Log>,
+    /// What was recorded without anyone who vouched for it.
+    pub audit: Audit,
+    /// Numbers.
+    pub metrics: LogMetrics,
+}
+
+impl OwnDatabase {
+    /// The last part of its name.
+    fn hash(&self) -> &str {
+        self.log.key().name().rsplit('/').next().unwrap_or_default()
+    }
+
+    /// The log's word on a version, which may be another than this record. `first_use`: nobody vouched for it. Done to its end,
+    /// whoever waits.
+    async fn append(&self, record: Record, first_use: bool, actor: &Actor) -> Result<Entry, Refusal> {
+        let (this, actor, said) = (self.clone(), actor.clone(), record.clone());
+        let appending = async move {
+            let append = this.log.append(record).await?;
+            if let (Append::Added(Entry { record, .. }), true) = (&append, first_use) {
+                let Record { path, version, zip, go_mod } = record.clone();
+                this.audit.record_durably(&actor, &[Event::SumdbFirstUse { path, version, zip, go_mod }]).await;
+            }
+            Ok(append)
+        };
+        let append: Result<Append, LogError> =
+            tokio::spawn(appending.in_current_span()).await.map_err(|stopped| Refusal::Storage(chain(&stopped)))?;
+        let entry = append?.entry().clone();
+        if entry.record != said {
+            let Record { path, version, .. } = &said;
+            tracing::warn!(%path, %version, "our checksum database has another record of this version, which stands: clients refuse it");
+        }
+        Ok(entry)
+    }
+
+    async fn tile(&self, tile: Tile, caller: &Caller) -> Result<Answer, Refusal> {
+        if tile.level() == TileLevel::Data && !caller.who.is_admin() {
+            return Err(Refusal::Forbidden("data tiles hold the names of all modules: they are for admins".to_owned()));
+        }
+        let Some(content) = self.log.tile(tile).await? else {
+            self.metrics.beyond();
+            let size = self.log.latest().head().size;
+            return Err(Refusal::Absent(format!("{tile} lies beyond the tree of this checksum database, which has {size} records")));
+        };
+        Ok(plain(SumdbWhat::Tile(tile).media_type(), content.to_vec()))
+    }
+}
+
+impl From<LogError> for Refusal {
+    fn from(error: LogError) -> Self {
+        Self::Storage(chain(&error))
+    }
+}
+
+fn plain(media: &'static str, bytes: Vec<u8>) -> Answer {
+    Answer { media, body: bytes.into(), cache: None, etag: None, owner: OwnerClass::None }
+}
+
+impl Gateway {
+    /// Our own database, if this is its name.
+    pub(super) fn own(&self, name: &str) -> Option<&OwnDatabase> {
+        self.own.as_ref().filter(|own| own.log.key().name() == name)
+    }
+
+    /// Answers for our own checksum database, asked by the last part of its name.
+    pub async fn log(&self, hash: &str, what: &SumdbWhat, caller: &Caller) -> Result<Answer, Refusal> {
+        match self.own.as_ref().filter(|own| own.hash() == hash) {
+            Some(own) => self.ask_own(own, &Base::Root, what, caller).await,
+            None => Err(Refusal::Absent(format!("no checksum database {hash} is served here"))),
+        }
+    }
+
+    /// Answers for our own checksum database.
+    pub(super) async fn ask_own(&self, own: &OwnDatabase, base: &Base, what: &SumdbWhat, caller: &Caller) -> Result<Answer, Refusal> {
+        let owner = self.base(base, &caller.who)?;
+        match what {
+            SumdbWhat::Supported => Ok(plain(what.media_type(), Vec::new())),
+            SumdbWhat::Latest => Ok(plain(what.media_type(), own.log.latest().note().to_vec())),
+            SumdbWhat::Tile(tile) => own.tile(*tile, caller).await,
+            SumdbWhat::Lookup(path, version) => {
+                let entry = self.entry(own, owner, path, version, caller).await?;
+                Ok(plain(what.media_type(), own.log.lookup(&entry).to_bytes()))
+            }
+        }
+    }
+
+    /// The record of a version that the caller may see.
+    async fn entry(
+        &self,
+        own: &OwnDatabase,
+        owner: Option<&OwnerName>,
+        path: &ModulePath,
+        version: &Version,
+        caller: &Caller,
+    ) -> Result<Entry, Refusal> {
+        let Caller { who, actor, .. } = caller;
+        let sees = |owner: &OwnerName| self.access.may_read(who, owner);
+        let view = View { owner, sees: &sees, actor };
+        match self.hosted.record(&view, path, version).await? {
+            Recorded::Sealed(record) => return own.append(record, false, actor).await,
+            Recorded::Missing(text) => return Err(Refusal::Absent(text)),
+            Recorded::NotHosted => {}
+        }
+        let verdict = self.policy.decide(path).await?;
+        if !verdict.is_public() {
+            return Err(self.miss(&view, verdict, self.reader(caller)).await);
+        }
+        if let Some(entry) = own.log.find(path, version).await? {
+            return Ok(entry);
+        }
+        let asker = Asker { principal: who.text(), anew: false };
+        let (vouched, first_use) = match self.cache.known(path, version, asker).await {
+            Ok(Known::Vouched(vouched)) => (vouched, false),
+            Ok(Known::FirstUse(vouched)) => (vouched, true),
+            Ok(Known::Absent(absence)) => return Err(Refusal::NotUpstream(absence)),
+            // Published here, or claimed, since it was judged above.
+            Err(CacheError::Denied(denied)) => {
+                return Err(match &*denied {
+                    Denied::Private(verdict) => self.miss(&view, Verdict::clone(verdict), self.reader(caller)).await,
+                    Denied::Store(error) => error.into(),
+                });
+            }
+            Err(error) => return Err(self.refuse(error)),
+        };
+        let record = Record { path: path.clone(), version: version.clone(), zip: vouched.zip, go_mod: vouched.go_mod };
+        own.append(record, first_use, actor).await
+    }
+}

@@ -1,0 +1,91 @@
+//! What a checksum database of our own says of hosted versions: what was sealed, and nothing else.
+//!
+//! A version is in the log soon after it is sealed. Sealing neither waits for that nor fails with it: what the log did not take then, it
+//! takes when it is asked for it.
+
+use tracing::Instrument as _;
+
+use super::read::{READS_MAX, find};
+use super::{Hosted, View, select};
+use crate::module::{ModulePath, Version};
+use crate::observe::audit::{Actor, Event};
+use crate::store::{Seal, StoreError, VersionRecord};
+use crate::tlog::Record;
+
+/// What is to be said of a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    /// No hosted module of this path is in sight, nor one that was.
+    NotHosted,
+    /// The module is in sight, and has no such version, and never gave one out: 404 with this text.
+    Missing(String),
+    /// This; it is sealed.
+    Sealed(Record),
+}
+
+impl Hosted {
+    /// What a checksum database says of a version that is in sight. One that is there is sealed now, durably, as by reading it; one that
+    /// was sealed and deleted has its record all the same.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn record(&self, view: &View<'_>, path: &ModulePath, version: &Version) -> Result<Recorded, StoreError> {
+        for _ in 0..READS_MAX {
+            let Some(module) = self.in_sight(view, path).await? else {
+                // Its last version is gone, and the path is still its owner's.
+                let index = self.stores.records.hosted_index().await?;
+                let in_sight = index.tombstones.get(path).is_some_and(|owner| view.shows(owner));
+                let sealed = if in_sight { self.sealed(path, version).await? } else { None };
+                return Ok(sealed.map_or(Recorded::NotHosted, Recorded::Sealed));
+            };
+            let Some(record) = find(&module, version) else {
+                let missing = || Recorded::Missing(select::no_such(path, version.as_str(), &module.versions));
+                return Ok(self.sealed(path, version).await?.map_or_else(missing, Recorded::Sealed));
+            };
+            match self.seal(record, view.actor).await? {
+                Seal::Sealed { .. } => return Ok(Recorded::Sealed(record_of(record))),
+                // Deleted meanwhile, or published anew.
+                Seal::Gone => {}
+            }
+        }
+        Err(StoreError::Unavailable(format!("{path} changes faster than it can be read").into()))
+    }
+
+    /// What was sealed as this version, whether it is still there or not.
+    async fn sealed(&self, path: &ModulePath, version: &Version) -> Result<Option<Record>, StoreError> {
+        let sealed = self.stores.records.sealed(path, version).await?;
+        Ok(sealed.map(|(zip, go_mod)| Record { path: path.clone(), version: version.clone(), zip, go_mod }))
+    }
+
+    /// Seals a version, durably, and records that it was.
+    pub(super) async fn seal(&self, record: &VersionRecord, actor: &Actor) -> Result<Seal, StoreError> {
+        let seal = self.stores.records.seal(record).await?;
+        if let Seal::Sealed { first: true } = seal {
+            let VersionRecord { owner, path, version, .. } = record.clone();
+            // The bytes that are about to leave cannot be called back.
+            self.audit.record_durably(actor, &[Event::Seal { owner, path, version }]).await;
+        }
+        Ok(seal)
+    }
+
+    /// Has the log take what was sealed, while nobody waits.
+    pub(super) fn note(&self, record: &VersionRecord) {
+        let Some(log) = self.log.clone() else { return };
+        let record = record_of(record);
+        let appending = async move {
+            let (path, version) = (record.path.clone(), record.version.clone());
+            match log.append(record.clone()).await {
+                Ok(append) if append.entry().record != record => {
+                    tracing::warn!(%path, %version, "the checksum database has another record of this version, which stands: clients refuse what was published");
+                }
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%path, %version, %error, "the checksum database takes this version when it is asked for it"),
+            }
+        };
+        tokio::spawn(appending.in_current_span());
+    }
+}
+
+fn record_of(record: &VersionRecord) -> Record {
+    Record { path: record.path.clone(), version: record.version.clone(), zip: record.h1, go_mod: record.go_mod_h1 }
+}

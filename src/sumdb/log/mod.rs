@@ -1,0 +1,219 @@
+//! Our own checksum database: an append-only log of what module versions hold, signed by a key of its own.
+//!
+//! One record a module version, for ever: the first that was appended is the log's word. [`commit`] is the one writer, and tells in
+//! which order things become durable; [`open`] is what every start does, and what it refuses; [`layout`] is how it lies on the disk.
+//! Reads never wait for a commit: they see the tree of the newest head, whole.
+//!
+//! Nobody is ever told of a record or a head that a later start does not have. With `head_path` that holds even where the
+//! data directory is put back to an older copy: the start is refused then.
+
+mod commit;
+mod index;
+mod layout;
+mod open;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
+
+pub use layout::TileError;
+pub use open::OpenError;
+
+use self::commit::{Ask, Committer};
+use self::index::Index;
+use self::layout::Layout;
+use crate::durable::DurableError;
+use crate::module::{ModulePath, Version};
+use crate::observe::spawn_blocking;
+use crate::store::DataDir;
+use crate::tlog::{GrowError, Lookup, Record, SignedHead, Tile, TileLevel, VerifierKey, write_data};
+
+/// Records in one commit, and waiting for the next.
+const BATCH_MAX: usize = 256;
+
+/// How a log is opened.
+#[derive(Clone, Debug)]
+pub struct LogSettings {
+    /// The host in the name of a log that is made now: without a port. One that is there keeps its name.
+    pub host: String,
+    /// A file that holds the newest head too, on a volume that does not go back in time with the data directory. Its folder exists.
+    pub head_path: Option<PathBuf>,
+}
+
+/// The log does not answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LogError {
+    /// It cannot be written. What was to be appended may be in the log later all the same; asking again is safe.
+    #[error("the checksum log: {0}")]
+    Write(#[source] Arc<DurableError>),
+    /// A tile of it cannot be read.
+    #[error("the checksum log: {0}")]
+    Tile(#[from] TileError),
+    /// It does not grow.
+    #[error("the checksum log: {0}")]
+    Grow(#[from] GrowError),
+    /// The process ends.
+    #[error("the checksum log is closed")]
+    Closed,
+}
+
+impl LogError {
+    /// Whether there was no room on the disk.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Write(error) if error.is_full())
+    }
+}
+
+impl From<DurableError> for LogError {
+    fn from(error: DurableError) -> Self {
+        Self::Write(Arc::new(error))
+    }
+}
+
+/// A record of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its number.
+    pub id: u64,
+    /// What it says.
+    pub record: Record,
+}
+
+/// What came of an append.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Append {
+    /// The record is in the log now.
+    Added(Entry),
+    /// The log held one of this version before, which may say something else: that is the log's word.
+    Held(Entry),
+}
+
+impl Append {
+    /// The log's word.
+    pub fn entry(&self) -> &Entry {
+        match self {
+            Self::Added(entry) | Self::Held(entry) => entry,
+        }
+    }
+}
+
+/// What readers see.
+struct Shared {
+    layout: Layout,
+    index: Index,
+    head: ArcSwap<SignedHead>,
+}
+
+impl Shared {
+    fn find(&self, path: &ModulePath, version: &Version) -> Result<Option<Entry>, TileError> {
+        for id in self.index.find(path, version) {
+            let text = self.layout.record(id)?;
+            if let Some(record) = text.as_str().parse::<Record>().ok().filter(|record| record.path == *path && record.version == *version) {
+                return Ok(Some(Entry { id, record }));
+            }
+        }
+        Ok(None)
+    }
+
+    fn tile(&self, tile: Tile) -> Result<Option<Bytes>, TileError> {
+        if tile.width() > tile.width_in(self.head.load().head().size) {
+            return Ok(None);
+        }
+        Ok(Some(match tile.level() {
+            TileLevel::Hashes(_) => self.layout.hashes(tile)?,
+            TileLevel::Data => write_data(&self.layout.records(tile, tile.width())?).into(),
+        }))
+    }
+}
+
+/// The log. Whoever holds it keeps the data directory open: when the last one drops it, that returns once the last commit is done.
+pub struct Log {
+    shared: Arc<Shared>,
+    key: VerifierKey,
+    queue: Option<mpsc::Sender<Ask>>,
+    committer: Option<JoinHandle<()>>,
+}
+
+impl Log {
+    /// Opens the log in the data directory, or makes it where there is none. Blocks for as long as it takes to read all of it.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]: above all, where what is there is not what was signed, or an older state of it.
+    pub fn open(data: &Arc<DataDir>, settings: &LogSettings) -> Result<Self, OpenError> {
+        let opened = open::open(data, settings)?;
+        let key = opened.key.verifier();
+        let shared = Arc::new(Shared { layout: opened.layout, index: opened.index, head: ArcSwap::from_pointee(opened.head) });
+        let (queue, asks) = mpsc::channel(BATCH_MAX);
+        let head_path = settings.head_path.clone();
+        let committer = Committer::new(Arc::clone(data), Arc::clone(&shared), opened.key, opened.data_bytes, head_path);
+        let thread = std::thread::Builder::new().name("modgate-log".to_owned()).spawn(move || committer.run(asks));
+        let thread = thread.map_err(OpenError::Thread)?;
+        Ok(Self { shared, key, queue: Some(queue), committer: Some(thread) })
+    }
+
+    /// The log's name and public key.
+    pub fn key(&self) -> &VerifierKey {
+        &self.key
+    }
+
+    /// The newest head. A later start has it, or one that holds it.
+    pub fn latest(&self) -> Arc<SignedHead> {
+        self.shared.head.load_full()
+    }
+
+    /// What the log says of a version.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::Tile`].
+    pub async fn find(&self, path: &ModulePath, version: &Version) -> Result<Option<Entry>, LogError> {
+        if self.shared.index.find(path, version).is_empty() {
+            return Ok(None);
+        }
+        let (shared, path, version) = (Arc::clone(&self.shared), path.clone(), version.clone());
+        Ok(spawn_blocking(move || shared.find(&path, &version)).await.map_err(|_| LogError::Closed)??)
+    }
+
+    /// Appends a record, unless the log has one of its version: durable, with a head that holds it, before this returns. Those that are
+    /// asked at once share a commit. Whoever stops waiting does not stop it.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError`].
+    pub async fn append(&self, record: Record) -> Result<Append, LogError> {
+        let (reply, answer) = oneshot::channel();
+        let queue = self.queue.as_ref().ok_or(LogError::Closed)?;
+        queue.send(Ask { record, reply }).await.map_err(|_| LogError::Closed)?;
+        answer.await.map_err(|_| LogError::Closed)?
+    }
+
+    /// The answer to a look-up of this entry: with the newest head, whose tree holds it.
+    pub fn lookup(&self, entry: &Entry) -> Lookup {
+        Lookup { id: entry.id, record: entry.record.text(), note: self.latest().note().to_vec() }
+    }
+
+    /// The content of a tile; `None` where the tree has none so wide.
+    ///
+    /// # Errors
+    ///
+    /// [`LogError::Tile`].
+    pub async fn tile(&self, tile: Tile) -> Result<Option<Bytes>, LogError> {
+        let shared = Arc::clone(&self.shared);
+        Ok(spawn_blocking(move || shared.tile(tile)).await.map_err(|_| LogError::Closed)??)
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.committer.take() {
+            // If it panicked, whoever waited was told so.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Our own checksum database, from outside: GOPROXY and GOSUMDB alone are enough for the real go command, and a stranger learns nothing.
+
+use modgate::tlog::{Lookup, SignedHead, VerifierKey};
+use serde_json::Value;
+
+use super::access_matrix::basic;
+use crate::support::curl::{self, Login};
+use crate::support::gateway::Gateway;
+use crate::support::go::Go;
+use crate::support::hostile::Hostile;
+use crate::support::http::{self, Response};
+use crate::support::upstream::{Tree, Upstream};
+use crate::support::zips::{self, Module};
+
+const SETTINGS: &str = r#"
+[private]
+patterns = ["corp.example.com"]
+[owners.pub]
+visibility = "public"
+[owners.priv]
+visibility = "private"
+"#;
+
+fn module(path: &str) -> Module {
+    Module::parse(&format!("{path}@v1.0.0\n-- go.mod --\nmodule {path}\n-- a.go --\npackage a\n"))
+}
+
+fn publish(gateway: &Gateway, owner: &str, module: &Module) {
+    let zip = module.write_zip(gateway.data_dir().parent().expect("a folder"));
+    curl::publish(&gateway.url(), owner, Some(&gateway.admin()), &zip, None).is(201);
+}
+
+fn key(gateway: &Gateway) -> VerifierKey {
+    let printed = gateway.cli(&["sumdb"]).ok().to_owned();
+    printed.lines().next().expect("a line").parse().expect("a verifier key")
+}
+
+/// Below the gateway's root, as go asks through a proxy.
+fn ask(gateway: &Gateway, who: Option<&Login>, what: &str) -> Response {
+    let authorization = who.map(|login| basic(&login.user, &login.password));
+    let headers: Vec<(&str, &str)> = authorization.iter().map(|value| ("Authorization", value.as_str())).collect();
+    gateway.ask("GET", &format!("/sumdb/{}/{what}", key(gateway).name()), &headers)
+}
+
+fn looked_up(gateway: &Gateway, answer: &Response) -> (u64, String) {
+    assert_eq!(answer.status, 200, "{}", answer.body_text());
+    let lookup = Lookup::parse(&answer.body).expect("a look-up");
+    let head = *SignedHead::open(lookup.note, &key(gateway)).expect("signed").head();
+    assert!(lookup.id < head.size);
+    (lookup.id, lookup.record.as_str().to_owned())
+}
+
+fn world(config: &str) -> (Gateway, Upstream) {
+    let upstream = Upstream::start_with(zips::load("modules"), Tree::Complete);
+    (Gateway::builder().upstream(&upstream).config(SETTINGS).config(config).start(), upstream)
+}
+
+#[test]
+fn a_proxy_and_a_key_are_enough_for_go_to_verify_what_is_hosted_and_what_is_public() {
+    let (mut gateway, _upstream) = world("");
+    publish(&gateway, "pub", &module("corp.example.com/open"));
+    let key = key(&gateway);
+    for round in 0..2 {
+        let go = Go::new(&gateway.url(), &key.to_string());
+        for version in ["corp.example.com/open@v1.0.0", "example.net/alpha@v1.2.0"] {
+            go.run(&["mod", "download", version]).ok();
+        }
+        assert_eq!(go.dialled(), [""; 0], "nobody else was asked");
+        // Where no proxy is asked, it is by its name.
+        let direct = Go::new(&gateway.url(), &format!("{key} {}/{}", gateway.url(), key.name().rsplit('/').next().expect("a hash")));
+        direct.run(&["mod", "download", "corp.example.com/open@v1.0.0"]).ok();
+        let printed = gateway.cli(&["sumdb"]).ok().to_owned();
+        assert!(printed.starts_with(&format!("{key}\nsize 2\nroot ")), "round {round}: {printed}");
+        gateway.restart();
+    }
+    let head = serde_json::from_str::<Value>(gateway.cli(&["sumdb", "--json"]).ok()).expect("JSON");
+    assert_eq!((head["key"].as_str(), head["size"].as_u64()), (Some(&*key.to_string()), Some(2)));
+}
+
+#[test]
+fn a_look_up_obeys_visibility_seals_and_outlives_a_delete() {
+    let (gateway, _upstream) = world("");
+    for (owner, path) in [("pub", "corp.example.com/open"), ("priv", "corp.example.com/secret")] {
+        publish(&gateway, owner, &module(path));
+    }
+    let admin = gateway.admin();
+    let secret = "lookup/corp.example.com/secret@v1.0.0";
+    // The very answer of a module that is not there.
+    let (hidden, none) = (ask(&gateway, None, secret), ask(&gateway, None, "lookup/corp.example.com/nobody@v1.0.0"));
+    assert_eq!((hidden.status, none.status), (404, 404));
+    assert_eq!(hidden.body_text(), none.body_text().replace("nobody", "secret"));
+    assert_eq!(gateway.cli(&["sumdb"]).ok().lines().nth(1), Some("size 0"), "nothing was recorded for a stranger");
+    let (id, record) = looked_up(&gateway, &ask(&gateway, Some(&admin), secret));
+    assert_eq!(id, 0);
+    assert!(record.starts_with("corp.example.com/secret v1.0.0 h1:"), "{record}");
+    // What is in the log is as hidden as before.
+    assert_eq!(ask(&gateway, None, secret).body, hidden.body);
+    let missing = ask(&gateway, Some(&admin), "lookup/corp.example.com/secret@v9.9.9");
+    assert_eq!(missing.status, 404);
+    // It is sealed: other content by that name is refused, also when it was deleted.
+    let target = format!("{}/api/v1/packages/priv/go/corp.example.com/secret/v1.0.0", gateway.url());
+    curl::curl(&["--user", &format!("{}:{}", admin.user, admin.password), "-X", "DELETE"], &target, None).is(204);
+    let other = Module::parse("corp.example.com/secret@v1.0.0\n-- go.mod --\nmodule corp.example.com/secret\n-- a.go --\npackage b\n");
+    let zip = other.write_zip(gateway.data_dir().parent().expect("a folder"));
+    curl::publish(&gateway.url(), "priv", Some(&admin), &zip, None).is(409);
+    assert_eq!(looked_up(&gateway, &ask(&gateway, Some(&admin), secret)), (0, record));
+    assert_eq!(ask(&gateway, None, secret).body, hidden.body);
+    // At another owner's base it is not in sight.
+    let elsewhere = format!("/api/packages/pub/go/sumdb/{}/{secret}", key(&gateway).name());
+    let login = basic(&admin.user, &admin.password);
+    assert_eq!(gateway.ask("GET", &elsewhere, &[("Authorization", &login)]).status, 404);
+}
+
+#[test]
+fn what_is_downloaded_is_recorded_without_being_looked_up() {
+    let (gateway, _upstream) = world("");
+    publish(&gateway, "pub", &module("corp.example.com/open"));
+    assert_eq!(gateway.ask("GET", "/corp.example.com/open/@v/v1.0.0.zip", &[]).status, 200);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while gateway.cli(&["sumdb"]).ok().lines().nth(1) != Some("size 1") {
+        assert!(std::time::Instant::now() < deadline);
+    }
+}
+
+#[test]
+fn tiles_are_open_but_those_that_hold_names_and_none_lies_beyond_the_tree() {
+    let (gateway, _upstream) = world("");
+    publish(&gateway, "pub", &module("corp.example.com/open"));
+    let (_, record) = looked_up(&gateway, &ask(&gateway, None, "lookup/corp.example.com/open@v1.0.0"));
+    let admin = gateway.admin();
+    for (who, what, status) in [
+        (None, "supported", 200),
+        (None, "latest", 200),
+        (None, "tile/8/0/000.p/1", 200),
+        (None, "tile/8/0/000.p/2", 404),
+        (None, "tile/8/1/000.p/1", 404),
+        (None, "tile/8/0/000.p/0", 400),
+        (None, "tile/7/0/000", 400),
+        (None, "tile/8/data/000.p/1", 403),
+        (Some(&admin), "tile/8/data/000.p/1", 200),
+        (Some(&admin), "tile/8/data/000.p/2", 404),
+    ] {
+        let answer = ask(&gateway, who, what);
+        assert_eq!(answer.status, status, "{what}: {}", answer.body_text());
+        if what == "tile/8/data/000.p/1" && status == 200 {
+            assert_eq!(answer.body_text(), format!("{record}\n"));
+        }
+        // By the last part of its name alone it is the same.
+        let hash = key(&gateway).name().rsplit('/').next().expect("a hash").to_owned();
+        let headers = who.map(|login| basic(&login.user, &login.password));
+        let headers: Vec<(&str, &str)> = headers.iter().map(|value| ("Authorization", value.as_str())).collect();
+        assert_eq!(gateway.ask("GET", &format!("/{hash}/{what}"), &headers).body, answer.body, "{what}");
+    }
+    let metrics = http::get(gateway.admin_address(), "/metrics").expect("a page").body_text();
+    for line in ["modgate_sumdb_log_records 1\n", "modgate_sumdb_log_tiles_beyond_total 6\n"] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+    assert_eq!(gateway.ask("GET", "/00000000/latest", &[]).status, 404);
+}
+
+#[test]
+fn a_public_record_is_the_verified_one_for_ever_and_what_the_database_does_not_know_is_not_kept() {
+    let (mut gateway, upstream) = world("");
+    let lookup = "lookup/example.net/alpha@v1.2.0";
+    upstream.turn(Hostile::LookupMissing);
+    let unknown = ask(&gateway, None, lookup);
+    assert_eq!(unknown.status, 404, "{}", unknown.body_text());
+    upstream.turn_honest();
+    let known = looked_up(&gateway, &ask(&gateway, None, lookup));
+    upstream.turn(Hostile::DatabaseFails);
+    gateway.restart();
+    assert_eq!(looked_up(&gateway, &ask(&gateway, None, lookup)), known, "with the database away");
+    let away = ask(&gateway, None, "lookup/example.net/beta@v1.0.0");
+    assert_eq!(away.status, 502, "{}", away.body_text());
+}
+
+#[test]
+fn what_nobody_vouches_for_is_recorded_on_first_use_and_marked_so() {
+    let (gateway, upstream) = world("[upstream]\nverify = \"off\"\n");
+    let (id, record) = looked_up(&gateway, &ask(&gateway, None, "lookup/example.net/alpha@v1.2.0"));
+    assert_eq!(id, 0);
+    // The same that the database would have said.
+    let said = gateway.ask("GET", &format!("/sumdb/{}/lookup/example.net/alpha@v1.2.0", upstream.sumdb_name()), &[]);
+    assert_eq!(Lookup::parse(&said.body).expect("a look-up").record.as_str(), record);
+    let printed = gateway.cli(&["audit", "--json"]).ok().to_owned();
+    let events: Vec<Value> = printed.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let first: Vec<_> = events.iter().filter(|event| event["event"] == "sumdb-first-use").collect();
+    let [first] = first[..] else { panic!("{first:?}") };
+    assert!(first["path"] == "example.net/alpha" && record.contains(first["zip"].as_str().expect("a hash")), "{first}");
+}
