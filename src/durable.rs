@@ -10,6 +10,7 @@
 use std::fmt;
 use std::fs::{self, File, Permissions};
 use std::io;
+use std::ops::AddAssign;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -125,6 +126,23 @@ impl Shortage {
     /// Whether nothing is missing.
     pub fn is_none(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Whether so much is enough for what `short` lacks.
+    pub fn covers(&self, short: Self) -> bool {
+        short.beyond(*self).is_none()
+    }
+
+    /// What is still missing when so much has gone.
+    #[must_use]
+    pub fn beyond(&self, gone: Self) -> Self {
+        Self { bytes: self.bytes.saturating_sub(gone.bytes), inodes: self.inodes.saturating_sub(gone.inodes) }
+    }
+}
+
+impl AddAssign for Shortage {
+    fn add_assign(&mut self, more: Self) {
+        *self = Self { bytes: self.bytes.saturating_add(more.bytes), inodes: self.inodes.saturating_add(more.inodes) };
     }
 }
 

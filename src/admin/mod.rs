@@ -81,6 +81,15 @@ pub enum OperationError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The store failed midway.
+    #[error("{done}; the rest failed: {source}")]
+    Midway {
+        /// What was done, for people.
+        done: String,
+        /// Why no more.
+        #[source]
+        source: StoreError,
+    },
 }
 
 /// `egress`: lines from number `from` on.

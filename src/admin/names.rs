@@ -12,8 +12,8 @@ const BARE_NAMES_MAX: usize = 100;
 
 impl Operations {
     /// What GONOSUMDB must hold, as far as `who` may know it: every private pattern, the patterns of the owners that
-    /// they see, the hosts that these claimed, and what is hosted beside all that. While the gateway has no checksum database of its own, this keeps
-    /// private names from the public one.
+    /// they see, the hosts that these claimed, and what is hosted beside all that. While the gateway has no checksum database of its own,
+    /// this keeps private names from the public one.
     pub async fn private_names(&self, who: &Principal) -> Result<BTreeSet<String>, StoreError> {
         self.names(|owner| self.access.may_read(who, owner)).await
     }

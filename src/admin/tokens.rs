@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{OperationError, Operations, rfc3339};
 use crate::observe::audit::{Actor, Event};
-use crate::store::{Scope, TokenRecord};
+use crate::store::{Scope, StoreError, TokenRecord};
 
 /// `token-create`
 #[derive(Debug, Serialize, Deserialize)]
@@ -98,14 +98,16 @@ impl Operations {
         Ok(TokenMade { id: line.id, name: line.name, token, scopes: line.scopes, owners: line.owners, expires: line.expires })
     }
 
-    /// Revokes the token with this id, else all of this name; those that it revoked.
+    /// Revokes the token with this id, else all of this name; those that it revoked. Where the store fails at one of several, the error
+    /// names those that were revoked before.
     pub(super) async fn token_revoke(&self, ask: TokenRevoke, actor: &Actor) -> Result<Vec<TokenLine>, OperationError> {
         let tokens = self.stores.records.tokens().await?;
         let by_id = tokens.iter().filter(|token| token.id == ask.id).collect::<Vec<_>>();
         let meant = if by_id.is_empty() { tokens.iter().filter(|token| token.name == ask.id).collect() } else { by_id };
         let mut revoked = Vec::new();
         for token in meant {
-            if self.stores.records.token_revoke(&token.id).await? {
+            let was_there = self.stores.records.token_revoke(&token.id).await.map_err(|error| midway(&revoked, error))?;
+            if was_there {
                 self.audit.record_durably(actor, &[Event::TokenRevoked { id: token.id.clone() }]).await;
                 revoked.push(TokenLine::of(token));
             }
@@ -115,6 +117,14 @@ impl Operations {
             false => Ok(revoked),
         }
     }
+}
+
+fn midway(revoked: &[TokenLine], source: StoreError) -> OperationError {
+    if revoked.is_empty() {
+        return source.into();
+    }
+    let ids = revoked.iter().map(|line| line.id.as_str()).collect::<Vec<_>>().join(", ");
+    OperationError::Midway { done: format!("revoked {ids}"), source }
 }
 
 impl TokenLine {

@@ -211,7 +211,8 @@ impl Stock {
         Box::new(move |short| index.give_way(short))
     }
 
-    /// Holds to the bounds of other settings from now on: what is over is evicted now, and whatever is being filled is counted. Blocks on the disk.
+    /// Holds to the bounds of other settings from now on: what is over is evicted now, and whatever is being filled is counted. Blocks on
+    /// the disk.
     pub fn resize(&self, config: &config::Cache) {
         self.shelf.index.resize(bounds(config));
     }
@@ -400,18 +401,26 @@ impl Inner {
     }
 
     /// From upstream, what is kept and cannot be read: what comes takes the place of the file. Otherwise that stays, and it is a
-    /// failure.
+    /// failure; but a list is made of what is held, as where it was never asked for.
     async fn instead(self: &Arc<Self>, asset: &Asset, asker: Asker<'_>, error: LookUpError) -> Result<Resolved, CacheError> {
         tracing::warn!(%error, "a cached file cannot be read: upstream is asked for another copy");
+        let mut made_instead = None;
         match self.from_upstream(asset, asker).await {
             // It is here: that upstream has it no more does not make it absent.
             Ok(Resolved::Absent(_)) if error.never_changes() => {}
-            Err(e) if e.is_outage() => {}
+            Err(e) if e.is_outage() => {
+                // Not `@latest`: upstream's last word on that is here, and may be another than what is held.
+                if let Asset::Module(_, ModuleAsk::List) = asset
+                    && let Ok(Some(made)) = self.offline(asset, None).await
+                {
+                    made_instead = Some(made);
+                }
+            }
             answered => return answered,
         }
         // It may be readable the next time.
         error.key().into_iter().for_each(|key| self.stock.shelf.index.try_again(key));
-        Err(error.into())
+        made_instead.ok_or_else(|| error.into())
     }
 
     /// What is not fresh any more, at once; while upstream is known to be away, with all that is known besides.

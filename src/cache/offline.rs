@@ -4,6 +4,8 @@
 //! be had as far as possible: a version of which only the `.mod` came along would fail the command that chose it, which may
 //! have worked before by another. Nothing of this is kept.
 //!
+//! A last list that cannot be read is as none: the held versions alone answer. An `@latest` that cannot be read is a failure.
+//!
 //! A list is united with what is held, since the go command chooses from it. `@latest` is what upstream said last, and only where it
 //! was never asked the highest held version. The go command asks for it when the list offers nothing that it may take: there are no
 //! tags, or all are retracted. Then a version is held that somebody asked for by name, of a branch or retracted, and upstream's word

@@ -29,8 +29,6 @@ use super::place::{Asset, Place, sidecar};
 
 /// What is shorter is answered from memory, and checked each time.
 pub(super) const SMALL_BYTES_MAX: u64 = 64 << 10;
-/// How often a folder that went away is made again.
-const PLACE_TRIES: u32 = 8;
 /// Longest hash file, bytes.
 const HASH_FILE_BYTES_MAX: u64 = 128;
 
@@ -276,8 +274,8 @@ impl Shelf {
         staged.write(bytes)?;
         self.disk.sync_file(&staged.file.0, &staged.file.1)?;
         let to = self.index.path(key);
-        let Staged { mut reservation, file: (_, tmp), len, disk } = staged;
-        let lease = reservation.commit(key, len, || place(&disk, &tmp, &to))?;
+        let Staged { mut reservation, file: (_, tmp), len, .. } = staged;
+        let lease = reservation.commit(key, len, || self.index.place(&tmp, &to))?;
         lease.ok_or(NotKept::Closed)
     }
 
@@ -323,9 +321,10 @@ impl Shelf {
         self.disk.sync_file(&hash_file, &hash_tmp)?;
         self.disk.sync_file(&staged.file.0, &staged.file.1)?;
         let (to, hash_to) = (self.index.path(key), self.index.path(&beside));
-        let Staged { reservation, file: (_, tmp), disk, .. } = staged;
+        let Staged { reservation, file: (_, tmp), .. } = staged;
+        let place = |tmp: &Path, to: &Path| self.index.place(tmp, to);
         // Crash after the first: a hash without a zip, which a scan removes.
-        let lease = reservation.commit(key, bytes, || place(disk, &hash_tmp, &hash_to).and_then(|()| place(disk, tmp, &to)))?;
+        let lease = reservation.commit(key, bytes, || place(&hash_tmp, &hash_to).and_then(|()| place(tmp, &to)))?;
         lease.ok_or(NotKept::Closed)
     }
 
@@ -341,19 +340,6 @@ impl Shelf {
             && let Err(error) = self.index.remove(key)
         {
             tracing::warn!(file = key, %error, "cannot remove what does not count any more");
-        }
-    }
-}
-
-/// Gives a synced file its name, durably, and makes the folder that it lies in. An empty folder may be removed at any
-/// moment until then.
-pub(super) fn place(disk: &Disk, tmp: &Path, to: &Path) -> Result<(), DurableError> {
-    let mut tries = 0;
-    loop {
-        let placed = to.parent().map_or(Ok(()), |dir| disk.create_dirs(dir)).and_then(|()| disk.rename(tmp, to));
-        match placed {
-            Err(e) if e.source.kind() == io::ErrorKind::NotFound && tries < PLACE_TRIES => tries += 1,
-            placed => return placed,
         }
     }
 }

@@ -155,7 +155,9 @@ pub(super) fn is_unused(data_dir: &Path) -> bool {
 
 /// The socket of the server that runs, where the settings are wrong: what is wrong goes to standard error, and is the error where none runs.
 pub(super) async fn in_spite_of(global: &Global, error: anyhow::Error) -> anyhow::Result<PathBuf> {
-    let Some(data_dir) = config::data_dir(&global.flags(&[], &[]), &Environment::of_process()) else { return Err(error) };
+    let Some(data_dir) = config::data_dir(&global.flags(&[], &[]), &Environment::of_process()) else {
+        return Err(error.context("which data directory is meant cannot be told: --data-dir or MODGATE_DATA_DIR names it"));
+    };
     let socket = data_dir.join(SOCKET_FILE);
     if !answers(&socket).await {
         return Err(error);

@@ -177,20 +177,35 @@ fn read_file(path: &Path) -> io::Result<(Vec<u8>, bool)> {
 }
 
 /// Where everything is kept, as far as that can be told of settings of which something else may be wrong: whoever only looks for the
-/// gateway that runs needs no more.
+/// gateway that runs needs no more. `None`: nothing tells. So it is of a file that is missing though it was named, cannot be read or
+/// is not TOML, unless a flag or the environment tells: by the default it would be another gateway's.
 pub fn data_dir(flags: &Flags, environment: &Environment) -> Option<PathBuf> {
     // What is wrong is told by whoever loads them.
-    let mut unheard = Vec::new();
-    let file = SettingsFile::find(flags, environment).ok().flatten();
-    let mut layer = defaults(&Layer::default(), environment);
-    if let Some(file) = file {
-        layer.cover(raw::from_toml(&file.text, &Arc::new(file.path), &mut unheard));
+    let mut problems = Vec::new();
+    let mut layer = raw::from_environment(&environment.variables, &mut problems);
+    layer.cover(from_flags(flags, &mut problems));
+    if !layer.values.contains_key("data_dir") {
+        layer = defaults(&Layer::default(), environment);
+        if let Some(file) = SettingsFile::find(flags, environment).ok()? {
+            layer.cover(raw::from_toml(&file.text, &Arc::new(file.path), &mut problems));
+        }
     }
-    layer.cover(raw::from_environment(&environment.variables, &mut unheard));
-    layer.cover(from_flags(flags, &mut unheard));
+    if problems.iter().any(hides_data_dir) {
+        return None;
+    }
     let set = layer.values.remove("data_dir")?;
     let text = super::sections::path_text(&set.value).ok()?;
     Some(super::sections::path(Sourced { value: text, source: set.source }))
+}
+
+/// Whether `data_dir` may have been meant to be set where this is wrong.
+fn hides_data_dir(problem: &Problem) -> bool {
+    let name = problem.key.rsplit('.').next().unwrap_or_default();
+    match problem.fault {
+        Fault::Syntax(_) => true,
+        Fault::UnknownKey => keys::nearest(name).as_deref() == Some("data_dir"),
+        _ => problem.key == "data_dir",
+    }
 }
 
 fn assemble(file: Option<(&Path, &str)>, flags: &Flags, environment: &Environment) -> Result<Loaded, ConfigError> {

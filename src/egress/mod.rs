@@ -1,8 +1,8 @@
 //! What may leave (the product's first promise: nothing private does).
 //!
 //! [`Policy`] judges a module path by an ordered list of rules, see [`Rule`]; the first that speaks decides. [`Gate`] holds the
-//! policy in force and alone makes a [`PublicPath`], which is what the way upstream takes: without one nothing is sent. Names are compared without
-//! regard to case, since hosts that ignore case would leak the twin.
+//! policy in force and alone makes a [`PublicPath`], which is what the way upstream takes: without one nothing is sent. Names are compared
+//! without regard to case, since hosts that ignore case would leak the twin.
 
 mod explain;
 mod names;

@@ -99,7 +99,7 @@ pub(super) fn operation(outcome: Result<serde_json::Value, OperationError>) -> A
                 OperationError::Absent(_) => line(404, &text),
                 OperationError::Refused(_) => line(409, &text),
                 OperationError::Ending(_) => unavailable(&text),
-                OperationError::Store(store) => {
+                OperationError::Store(store) | OperationError::Midway { source: store, .. } => {
                     let mut reply = match store {
                         StoreError::Full => line(507, &text),
                         StoreError::Unavailable(_) | StoreError::Corrupt(_) => unavailable(&text),

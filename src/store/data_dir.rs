@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 
 use super::hex;
 use super::lock::Lock;
-use super::room::{GiveWay, RESERVE_BYTES, RESERVE_INODES, Yielding, shortage};
+use super::room::{GiveWay, RESERVE_BYTES, Yielding, shortage};
 use crate::durable::{Disk, DurableError, Shortage};
 
 /// The layout that this program writes. It reads every one from 1 on: what an upgrade does is told here, and it is done at the
@@ -195,7 +195,8 @@ impl DataDir {
         Self::open_with(root, disk, |_, _| {})
     }
 
-    /// [`DataDir::open_on`], where a disk that has less room than a start may need is told to `make_room` first.
+    /// [`DataDir::open_on`]; where the disk has less room than a start may need, `make_room` is called before anything is written to a
+    /// directory that holds a gateway's data.
     pub fn open_with(root: &Path, disk: Disk, make_room: impl FnOnce(&Self, Shortage)) -> Result<Self, OpenError> {
         let disk = disk.apart();
         let failed = |source: DurableError| failed(root, source);
@@ -209,22 +210,23 @@ impl DataDir {
         if found.is_some_and(|found| found < 3) {
             forget_unverified(root, &disk).map_err(failed)?;
         }
+        let swept = sweep(&root.join(TMP))?;
+        let mut data = Self { root: root.to_owned(), disk, swept, node: String::new(), yielding: Yielding::default(), _lock: lock };
+        // Where it cannot be told, writing shows.
+        let short = shortage(&data.disk, root, 0).unwrap_or_default();
+        if found.is_some() && !short.is_none() {
+            make_room(&data, short);
+        }
+        let disk = &data.disk;
         if found != Some(FORMAT) {
             // Before any folder is made, and therefore staged beside it: a folder of ours that is found without it is a stranger's.
             // And before anything is written that an older program would not understand.
-            declare(root, &disk, FORMAT, FORMAT_NEEDS).map_err(failed)?;
+            declare(root, disk, FORMAT, FORMAT_NEEDS).map_err(failed)?;
         }
         for folder in FOLDERS {
             disk.create_dirs(&root.join(folder)).map_err(failed)?;
         }
-        let swept = sweep(&root.join(TMP))?;
-        let node = node(root, &disk)?;
-        let data = Self { root: root.to_owned(), disk, swept, node, yielding: Yielding::default(), _lock: lock };
-        // Where it cannot be told, writing shows.
-        let short = shortage(&data.disk, root, 0).unwrap_or_default();
-        if !short.is_none() {
-            make_room(&data, short);
-        }
+        data.node = node(root, disk)?;
         // A full disk or a read-only one shows here, not at the first publish.
         let tmp = data.tmp();
         let probe = tmp.join("probe");
@@ -237,8 +239,8 @@ impl DataDir {
         self.yielding.set(give_way);
     }
 
-    /// Has others give way until so many bytes could be written beside [`RESERVE_BYTES`] and [`RESERVE_INODES`]; whether they
-    /// could. Blocks.
+    /// Has others give way until so many bytes could be written beside [`RESERVE_BYTES`] and
+    /// [`RESERVE_INODES`](super::RESERVE_INODES); whether they could. Blocks.
     ///
     /// # Errors
     ///
@@ -247,9 +249,9 @@ impl DataDir {
         self.yielding.make_room(&self.disk, &self.root, bytes)
     }
 
-    /// Has others give way though the file system may say that there is room; whether they did. Blocks.
-    pub fn give_way(&self) -> bool {
-        self.yielding.give_way(Shortage { bytes: RESERVE_BYTES, inodes: RESERVE_INODES })
+    /// Has others give up so much, though the file system may say that there is room; whether anything went. Blocks.
+    pub(in crate::store) fn give_way(&self, short: Shortage) -> bool {
+        self.yielding.give_way(short)
     }
 
     /// Whether no process works in it now, or it is not there. For whoever waits; [`DataDir::open`] alone decides.
@@ -258,19 +260,20 @@ impl DataDir {
     }
 
     /// Takes a directory for something to be put into, or makes it; `None` if it holds a gateway's data already. Other
-    /// processes are kept out.
+    /// processes are kept out. Where it is not taken, it is left as it was found.
     pub(in crate::store) fn claim_empty(root: &Path) -> Result<Option<Empty>, OpenError> {
         let root = std::path::absolute(root).map_err(|source| OpenError::NotReadable { path: root.to_owned(), source })?;
         let disk = Disk::default();
-        let made = !root.is_dir();
-        disk.create_dirs(&root).map_err(|source| failed(&root, source))?;
-        let lock = Lock::take(&root)?;
-        let (found, lock) = lock.unless_refused(judge(&root, Some(STAGED_RESTORE)))?;
-        if found.is_some() {
-            return Ok(None);
+        let mut made = Made::default();
+        let claimed = made.claim(&root, &disk);
+        match claimed {
+            Ok(Some(lock)) => Ok(Some(Empty { root, made, disk, lock })),
+            Ok(None) => Ok(None),
+            Err(error) => {
+                made.undo();
+                Err(error)
+            }
         }
-        disk.create_dirs(&root.join(TMP)).map_err(|source| failed(&root, source))?;
-        Ok(Some(Empty { root, made, disk, lock }))
     }
 
     /// The directory itself.
@@ -339,11 +342,44 @@ impl DataDir {
     }
 }
 
+/// Folders that were not there before, what holds others first.
+#[derive(Default)]
+struct Made(Vec<PathBuf>);
+
+impl Made {
+    fn make(&mut self, dir: &Path, disk: &Disk) -> Result<(), DurableError> {
+        let at = self.0.len();
+        self.0.extend(dir.ancestors().take_while(|above| !above.is_dir()).map(Path::to_owned));
+        self.0[at..].reverse();
+        disk.create_dirs(dir)
+    }
+
+    /// Makes what is missing of a directory, and takes it; `None`: it holds a gateway's data. The lock is gone where it fails.
+    fn claim(&mut self, root: &Path, disk: &Disk) -> Result<Option<Lock>, OpenError> {
+        self.make(root, disk).map_err(|source| failed(root, source))?;
+        let lock = Lock::take(root)?;
+        let (found, lock) = lock.unless_refused(judge(root, Some(STAGED_RESTORE)))?;
+        if found.is_some() {
+            lock.undo();
+            return Ok(None);
+        }
+        let ready = self.make(&root.join(TMP), disk).map_err(|source| failed(root, source));
+        let ((), lock) = lock.unless_refused(ready)?;
+        Ok(Some(lock))
+    }
+
+    /// Removes them again. What cannot be removed stays: it is empty, or somebody has put something there.
+    fn undo(self) {
+        for folder in self.0.iter().rev() {
+            let _ = fs::remove_dir(folder);
+        }
+    }
+}
+
 /// A directory that holds nothing yet, ours alone as long as this lives.
 pub(in crate::store) struct Empty {
     root: PathBuf,
-    /// It was not there.
-    made: bool,
+    made: Made,
     disk: Disk,
     lock: Lock,
 }
@@ -357,13 +393,10 @@ impl Empty {
         self.root.join(TMP)
     }
 
-    /// Leaves it as it was found, once what was staged in it is gone. What cannot be removed stays: it is empty.
+    /// Leaves it as it was found, once what was staged in it is gone.
     pub(in crate::store) fn abandon(self) {
-        let _ = fs::remove_dir(self.tmp());
         self.lock.undo();
-        if self.made {
-            let _ = fs::remove_dir(&self.root);
-        }
+        self.made.undo();
     }
 
     /// Makes it a data directory of this format, durably.

@@ -319,8 +319,8 @@ pub enum Ledger {
 #[async_trait]
 pub trait Records: Send + Sync + 'static {
     /// Makes a version visible, durably, or says why not. The one place where races between publishers are decided, in this order:
-    /// another's path, a version that exists, a path that crosses another's, a seal, a claim that it needs, what the owner may hold. On an error it may be visible later all the same;
-    /// asking again is safe. [`StoreError::Corrupt`] if its blobs were not put.
+    /// another's path, a version that exists, a path that crosses another's, a seal, a claim that it needs, what the owner may hold. On an
+    /// error it may be visible later all the same; asking again is safe. [`StoreError::Corrupt`] if its blobs were not put.
     async fn publish(&self, version: NewVersion) -> Result<Publish, StoreError>;
     /// Removes a version of this owner, durably, and then its blobs, if no other version names them.
     async fn delete(&self, owner: &OwnerName, path: &ModulePath, version: &Version, by: &str) -> Result<Delete, StoreError>;

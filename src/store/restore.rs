@@ -34,7 +34,10 @@ pub enum RestoreError {
     Backup(#[source] BackupError),
     /// The data directory.
     #[error(transparent)]
-    DataDir(#[from] OpenError),
+    DataDir(OpenError),
+    /// Its disk is full.
+    #[error("data directory {}: the disk is full; make room on its file system, or name another directory with --data-dir", .0.display())]
+    Full(PathBuf),
     /// It holds a gateway's data.
     #[error("data directory {} is in use: a backup is restored into an empty one; move that away, or name another with --data-dir", .0.display())]
     NotEmpty(PathBuf),
@@ -47,6 +50,16 @@ pub enum RestoreError {
         #[source]
         source: io::Error,
     },
+}
+
+impl From<OpenError> for RestoreError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            // It holds no gateway's cache that could give way.
+            OpenError::Full { dir } => Self::Full(dir),
+            other => Self::DataDir(other),
+        }
+    }
 }
 
 /// Reads the archive into the data directory `root`, which is made, or holds nothing yet. Blocks.
@@ -62,7 +75,10 @@ pub fn restore(root: &Path, archive: impl Read) -> Result<Restored, RestoreError
         let path = path.to_owned();
         move |source| RestoreError::Disk { path, source }
     };
-    clear(&stage).map_err(disk(&stage))?;
+    if let Err(error) = clear(&stage) {
+        empty.abandon();
+        return Err(disk(&stage)(error));
+    }
     let unpacked = unpack(&stage, archive);
     let restored = match unpacked {
         Ok(restored) => restored,

@@ -15,7 +15,12 @@ pub const RESERVE_INODES: u64 = 64;
 /// How often the room is asked for again after something went.
 const TRIES: u32 = 3;
 
-/// Gives up so much of what can be had again, as far as there is any; whether all of it went. Blocks on the disk.
+/// What is asked for where a disk is full and does not tell what it lacks, as with a quota: one after the other, for it is hardly both.
+pub(super) const UNTOLD: [Shortage; 2] = [UNTOLD_BYTES, Shortage { bytes: 0, inodes: RESERVE_INODES }];
+/// Where bytes were to be written.
+pub(super) const UNTOLD_BYTES: Shortage = Shortage { bytes: RESERVE_BYTES, inodes: 0 };
+
+/// Gives up so much of what can be had again, as far as there is any; whether anything went. Blocks on the disk.
 pub type GiveWay = Box<dyn Fn(Shortage) -> bool + Send + Sync>;
 
 /// Who gives way, once that is known.
@@ -48,7 +53,7 @@ impl Yielding {
         Ok(shortage(disk, dir, bytes)?.is_none())
     }
 
-    /// Has others give up so much, or what there is of it; whether all of it went.
+    /// Has others give up so much, or what there is of it; whether anything went.
     pub(super) fn give_way(&self, short: Shortage) -> bool {
         self.0.get().is_some_and(|give_way| give_way(short))
     }

@@ -7,6 +7,7 @@ use std::sync::Weak;
 use tempfile::TempPath;
 
 use super::DataDir;
+use super::room::UNTOLD_BYTES;
 use crate::durable::is_full;
 
 /// Room is made for so many bytes at once.
@@ -51,10 +52,14 @@ impl Staged {
                 Ok(written) => bytes = &bytes[written..],
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 // A quota, say, of which the file system does not tell.
-                Err(e) if is_full(&e) && !gave_way && self.data.upgrade().is_some_and(|data| data.give_way()) => gave_way = true,
+                Err(e) if is_full(&e) && !gave_way && self.gives_way() => gave_way = true,
                 Err(e) => return Err(e),
             }
         }
         Ok(())
+    }
+
+    fn gives_way(&self) -> bool {
+        self.data.upgrade().is_some_and(|data| data.give_way(UNTOLD_BYTES))
     }
 }

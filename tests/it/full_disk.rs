@@ -50,22 +50,10 @@ fn a_full_disk_refuses_what_does_not_fit_and_serves_the_rest() {
     mount(&["-t", "tmpfs", "-o", "size=12m", "modgate-test"], &data);
     gateway.start();
     let admin = gateway.admin();
-    let scratch = tempfile::tempdir().expect("a folder");
-    let publish = |n: u32| {
-        let module = format!("corp.example.com/m{n}@v1.0.0/");
-        let go_mod = format!("module corp.example.com/m{n}\n");
-        // Bytes that do not compress.
-        let data: Vec<u8> = (0..16 << 10).flat_map(|block: u32| Sha256::digest(format!("{n} {block}"))).collect();
-        let (first, second) = (format!("{module}go.mod"), format!("{module}data.bin"));
-        let zip = zips::zip([(first.as_str(), go_mod.as_bytes()), (second.as_str(), data.as_slice())]);
-        let file = scratch.path().join("m.zip");
-        fs::write(&file, zip).expect("write a file");
-        curl::publish(&gateway.url(), "default", Some(&admin), &file, None)
-    };
     let mut kept = 0;
     let blobs = loop {
         let blobs = files_below(&data.join("blobs"));
-        let reply = publish(kept);
+        let reply = publish(&gateway, &admin, kept, 512 << 10);
         if reply.status == 507 {
             break blobs;
         }
@@ -75,7 +63,7 @@ fn a_full_disk_refuses_what_does_not_fit_and_serves_the_rest() {
     };
     assert!(kept > 0);
     // Nothing of it stays, and what was kept before is served.
-    publish(kept).is(507);
+    publish(&gateway, &admin, kept, 512 << 10).is(507);
     assert_eq!(files_below(&data.join("blobs")), blobs);
     assert!(files_below(&data.join("tmp")).is_empty(), "{:?}", files_below(&data.join("tmp")));
     for n in 0..kept {
@@ -87,9 +75,7 @@ fn a_full_disk_refuses_what_does_not_fit_and_serves_the_rest() {
     let check = gateway.cli(&["check"]);
     assert!(check.code == Some(1) && check.stdout.contains("MiB left"), "{check}");
     // A delete makes room again.
-    let login = format!("{}:{}", admin.user, admin.password);
-    let first = format!("{}/api/v1/packages/default/go/corp.example.com/m0/v1.0.0", gateway.url());
-    curl::curl(&["--user", &login, "-X", "DELETE"], &first, None).is(204);
+    delete(&gateway, &admin, 0).is(204);
     gateway.terminate();
 
     mount(&["-o", "remount,ro"], &data);
@@ -247,6 +233,29 @@ fn a_disk_without_free_inodes_is_full_and_the_rest_is_served() {
     publish(&gateway, &admin, 0, 64).is(507);
     wait_for_readiness(&gateway, 503);
     assert_eq!(gateway.ask("GET", "/example.net/alpha/@v/list", &[]).status, 200);
+    let check = gateway.cli(&["check"]);
+    assert!(check.code == Some(1) && check.stdout.contains("free inodes left"), "{check}");
     fs::remove_dir_all(taken).expect("room");
     publish(&gateway, &admin, 0, 64).is(201);
+}
+
+#[test]
+fn a_restore_onto_a_full_disk_says_so_and_leaves_nothing() {
+    if !in_a_namespace_of_its_own("full_disk::a_restore_onto_a_full_disk_says_so_and_leaves_nothing") {
+        return;
+    }
+    let upstream = Upstream::start();
+    let gateway = Gateway::builder().upstream(&upstream).prepare();
+    let scratch = tempfile::tempdir().expect("a folder");
+    let (archive, data) = (scratch.path().join("backup.tar"), scratch.path().join("data"));
+    fs::write(&archive, "").expect("a file");
+    fs::create_dir(&data).expect("a folder");
+    // One inode is the folder's own: there is none for the lock, then none for what is staged.
+    for inodes in [1, 2] {
+        mount(&["-t", "tmpfs", "-o", &format!("size=1m,nr_inodes={inodes}"), "modgate-test"], &data);
+        let ran = gateway.cli_over(&data, &[], &["restore", archive.to_str().expect("a path in UTF-8")]);
+        assert_eq!(ran.code, Some(1), "{ran}");
+        assert!(ran.stderr.contains("the disk is full; make room on its file system") && !ran.stderr.contains("cached"), "{ran}");
+        assert_eq!(fs::read_dir(&data).expect("a folder").count(), 0, "{inodes}");
+    }
 }

@@ -1,9 +1,11 @@
 //! Operators' commands under settings that are not those which run: a reload that is still to come, a file that is broken.
 
 use std::net::TcpListener;
+use std::time::Duration;
 
 use crate::support::gateway::Gateway;
 use crate::support::port::Port;
+use crate::support::process;
 use crate::support::upstream::Upstream;
 use crate::support::zips::Module;
 
@@ -80,6 +82,23 @@ fn a_broken_file_shuts_no_operator_out_of_the_gateway_that_runs() {
     let ran = gateway.cli(&["token", "list"]);
     assert_eq!(ran.code, Some(1), "nothing runs: the settings are what is wrong: {ran}");
     assert!(!ran.stderr.contains("warning"), "{ran}");
+}
+
+/// Least of all to the one that runs where the default is.
+#[test]
+fn a_file_that_is_not_there_leads_to_no_gateway_unless_something_else_does() {
+    let upstream = Upstream::start();
+    let gateway = start(&upstream);
+    let run = |variables: &[(&str, &str)]| {
+        let mut command = gateway.command_of(env!("CARGO_BIN_EXE_modgate"));
+        command.envs(variables.iter().copied()).args(["token", "list", "--config", "mistyped.toml"]);
+        process::run(command, Duration::from_secs(60))
+    };
+    let ran = run(&[]);
+    assert_eq!(ran.code, Some(1), "{ran}");
+    ran.says(&["mistyped.toml", "--data-dir or MODGATE_DATA_DIR names it"]);
+    let data_dir = gateway.data_dir();
+    assert_eq!(run(&[("MODGATE_DATA_DIR", data_dir.to_str().expect("a path in UTF-8"))]).code, Some(0));
 }
 
 #[test]

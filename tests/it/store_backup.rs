@@ -159,6 +159,11 @@ fn what_is_no_backup_is_told_as_what_it_is_and_the_directory_is_left_as_it_was()
         fs::create_dir(&root).unwrap();
         restore(&root, Cursor::new(&whole[..1024])).unwrap_err();
         assert_eq!(fs::read_dir(&root).unwrap().count(), 0, "neither lock nor tmp");
+        fs::create_dir(root.join("tmp")).unwrap();
+        restore(&root, Cursor::new(&whole[..1024])).unwrap_err();
+        assert!(root.join("tmp").is_dir() && !root.join("lock").exists(), "a tmp that was there stays");
+        restore(&dir.path().join("far/below/here"), Cursor::new(&whole[..1024])).unwrap_err();
+        assert!(!dir.path().join("far").exists(), "nor what was made above it");
         let home = dir.path().join("home");
         fs::create_dir_all(home.join("records/mine")).unwrap();
         restore(&home, Cursor::new(&whole)).unwrap_err();

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use modgate::durable::{Disk, Faults, Room, Step};
+use modgate::durable::{Disk, Faults, Room, Shortage, Step};
 use modgate::stop::Stop;
 use modgate::store::{
     DataDir, Delete, Embedded, FindingKind, HealReport, MovePath, Moved, NewVersion, Publish, Release, StoreError, Stores,
@@ -322,6 +322,40 @@ fn where_others_give_way_a_full_disk_refuses_neither_a_publish_nor_a_delete() {
         crowded.0.store(true, Ordering::SeqCst);
         delete(&stores, "alice", "corp.example.com/lib", "v1.0.0").await;
         assert!(record(&stores, "corp.example.com/lib", "v1.0.0").await.is_none());
+    });
+}
+
+/// Full until so much has gone, though it does not tell.
+struct Quota(Mutex<Shortage>);
+
+impl Faults for Quota {
+    fn step(&self, step: Step, _: &Path, run: &mut dyn FnMut() -> io::Result<()>) -> io::Result<()> {
+        let full = step == Step::Write && !self.0.lock().unwrap().is_none();
+        if full { Err(io::ErrorKind::QuotaExceeded.into()) } else { run() }
+    }
+}
+
+#[test]
+fn under_a_quota_what_is_not_known_to_be_missing_is_asked_for_one_after_the_other() {
+    runtime().block_on(async {
+        for (step, lacks, asked) in [(0, Shortage { bytes: 1, inodes: 0 }, 1), (3, Shortage { bytes: 0, inodes: 1 }, 2)] {
+            let (dir, quota) = (memory_dir(), Arc::new(Quota(Mutex::default())));
+            let data = Arc::new(DataDir::open_on(dir.path(), Disk::with_faults(quota.clone())).unwrap());
+            let (stores, _) = Embedded::open(&data).unwrap();
+            let asks = Arc::new(Mutex::new(Vec::new()));
+            let (others, noted) = (quota.clone(), asks.clone());
+            data.yields(Box::new(move |short| {
+                let mut lacks = others.0.lock().unwrap();
+                *lacks = lacks.beyond(short);
+                noted.lock().unwrap().push(short);
+                true
+            }));
+            *quota.0.lock().unwrap() = lacks;
+            act(&stores, step).await.unwrap();
+            let asks = asks.lock().unwrap();
+            assert_eq!(asks.len(), asked, "{asks:?}");
+            assert!(asks.iter().all(|short| short.bytes == 0 || short.inodes == 0), "{asks:?}");
+        }
     });
 }
 

@@ -156,12 +156,31 @@ impl Index {
 
     /// Removes the folders above a file that are empty now; the layout's own stay. Whoever puts a file into one makes
     /// it again if it went meanwhile.
-    fn prune(&self, path: &Path) {
+    pub(super) fn prune(&self, path: &Path) {
         let is_layout = |dir: &Path| dir == self.root || dir.parent() == Some(&self.root);
         for dir in path.ancestors().skip(1).take_while(|dir| !is_layout(dir)) {
-            if fs::remove_dir(dir).is_err() {
+            if !self.remove_folder(dir) {
                 break;
             }
+        }
+    }
+
+    /// Removes a folder if it is empty, and nobody needs it to stay; whether it is gone.
+    pub(super) fn remove_folder(&self, dir: &Path) -> bool {
+        let _shared = self.folders.read().unwrap_or_else(PoisonError::into_inner);
+        fs::remove_dir(dir).is_ok()
+    }
+
+    /// Gives a synced file its name, durably, and makes the folder that it lies in. Until then that folder is empty, and may go at any
+    /// moment with the last file of another key: so it is made again, and then kept from going.
+    pub(crate) fn place(&self, tmp: &Path, to: &Path) -> Result<(), DurableError> {
+        let place = || to.parent().map_or(Ok(()), |dir| self.disk.create_dirs(dir)).and_then(|()| self.disk.rename(tmp, to));
+        match place() {
+            Err(e) if e.source.kind() == io::ErrorKind::NotFound => {
+                let _alone = self.folders.write().unwrap_or_else(PoisonError::into_inner);
+                place()
+            }
+            placed => placed,
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! After a clean stop the snapshot holds all there is. It is believed a frame at a time, as it is read. Otherwise every file is looked
 //! at, those as well that a snapshot told of before it broke off; and what no cache writes is removed: what is no regular file, a
-//! sidecar without its file (a crash between the two renames), an empty folder. Then the order of use is put right from the snapshot and the journal, whatever they are worth.
+//! sidecar without its file (a crash between the two renames), an empty folder. Then the order of use is put right from the snapshot
+//! and the journal, whatever they are worth.
 
 use std::ffi::OsStr;
 use std::fs::{self, DirEntry};
@@ -172,7 +173,7 @@ impl Index {
                 return false;
             }
             // The top folders are the layout's own.
-            let gone = self.scan(&folder, whole) && dir != self.root && fs::remove_dir(&folder).is_ok();
+            let gone = self.scan(&folder, whole) && dir != self.root && self.remove_folder(&folder);
             empty &= gone;
         }
         empty

@@ -12,7 +12,8 @@
 //! Meanwhile look-ups adopt what they find under its name, and everything that was not come across yet counts as much
 //! as the journal says that it can be (`state.rs`). The order of use is written down every second (`recency.rs`).
 //!
-//! Locks: a shard's, then the ledger's; never two shards'. Nothing blocks on the disk while holding one of them.
+//! Locks: a shard's, then the ledger's; never two shards'. Nothing blocks on the disk while holding one of them. That of the folders is
+//! taken last, with none of these.
 
 mod change;
 mod frames;
@@ -34,7 +35,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::durable::Disk;
 
@@ -75,6 +76,8 @@ pub struct Index {
     clock: AtomicU64,
     /// Read for as long as a file is being added; false from the snapshot of a clean stop on.
     open: RwLock<bool>,
+    /// Read while an empty folder is removed, written while none may be. What blocks on the disk is all that it is for.
+    folders: RwLock<()>,
     loaded: Mutex<bool>,
     loading_ended: Condvar,
     /// Whether the state says that the snapshot is all there is, and nobody emptied the cache since.
@@ -162,6 +165,7 @@ impl Index {
             free: FreeSpace::new(bounds.free_min),
             clock: AtomicU64::new(0),
             open: RwLock::new(true),
+            folders: RwLock::new(()),
             loaded: Mutex::new(false),
             loading_ended: Condvar::new(),
             trusted,
@@ -340,6 +344,12 @@ impl Index {
         while !*loaded && !self.is_stopping() {
             loaded = self.loading_ended.wait(loaded).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// As [`Index::wait_complete`], at most so long.
+    fn wait_complete_for(&self, at_most: Duration) {
+        let loading = |loaded: &mut bool| !*loaded && !self.is_stopping();
+        drop(self.loading_ended.wait_timeout_while(lock(&self.loaded), at_most, loading).unwrap_or_else(PoisonError::into_inner));
     }
 
     fn is_stopping(&self) -> bool {

@@ -20,6 +20,10 @@ const BIG_BYTES: u64 = 1 << 20;
 const INODES_PER_FREE_ONE: u64 = 100;
 /// How often free space is asked for again after something went.
 const FREE_TRIES: u32 = 3;
+/// How long those for whom something is to go wait for a start to find it,
+const FOUND_WAIT: Duration = Duration::from_secs(10);
+/// and how often they take what was found meanwhile.
+const FOUND_PAUSE: Duration = Duration::from_millis(20);
 /// Files that cannot be removed: so many, and no more are tried.
 const FAILURES_MAX: u32 = 16;
 
@@ -137,7 +141,7 @@ impl Index {
                 let ledger = self.ledger();
                 short.bytes <= ledger.evictable() && short.inodes <= ledger.entries()
             };
-            if !can_help || !self.evict_until(short) {
+            if !can_help || !self.evict_until(short).covers(short) {
                 return false;
             }
         }
@@ -163,9 +167,24 @@ impl Index {
         self.free.is_short.load(Ordering::Relaxed)
     }
 
-    /// Evicts so much for others, as far as there is any; whether all of it went. Blocks on the disk.
+    /// Evicts so much for others, as far as there is any; whether anything went. What there is may still be being found out: that is
+    /// waited for, but not for long. Blocks on the disk.
     pub(crate) fn give_way(&self, short: Shortage) -> bool {
-        self.is_open() && self.evict_until(short)
+        if !self.is_open() {
+            return false;
+        }
+        let deadline = Instant::now() + FOUND_WAIT;
+        let mut gone = Shortage::default();
+        loop {
+            // Whether more will be found, known before what is known goes.
+            let knows_all = self.is_complete();
+            gone += self.evict_until(short.beyond(gone));
+            let left = deadline.saturating_duration_since(Instant::now());
+            if knows_all || gone.covers(short) || left.is_zero() || self.is_stopping() {
+                return !gone.is_none();
+            }
+            self.wait_complete_for(left.min(FOUND_PAUSE));
+        }
     }
 
     /// As [`Index::give_way`], of an index that nobody has open. The next one looks at every file.
@@ -182,16 +201,17 @@ impl Index {
         Ok(())
     }
 
-    fn evict_until(&self, short: Shortage) -> bool {
+    /// Evicts so much, as far as there is any; what went.
+    fn evict_until(&self, short: Shortage) -> Shortage {
         let (mut gone, mut failures) = (Shortage::default(), 0);
-        while gone.bytes < short.bytes || gone.inodes < short.inodes {
+        while !gone.covers(short) {
             match self.evict() {
-                Evicted::Bytes(bytes) => gone = Shortage { bytes: gone.bytes + bytes, inodes: gone.inodes + 1 },
+                Evicted::Bytes(bytes) => gone += Shortage { bytes, inodes: 1 },
                 Evicted::Failed if failures < FAILURES_MAX => failures += 1,
-                Evicted::Failed | Evicted::Nothing => return false,
+                Evicted::Failed | Evicted::Nothing => break,
             }
         }
-        true
+        gone
     }
 
     /// The room on the file system, as it was at most so long ago. `None`: it cannot be told; writing will show.

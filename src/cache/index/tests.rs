@@ -307,7 +307,7 @@ fn a_folder_that_is_removed_while_a_file_is_placed_in_it_is_made_again() {
                     let key = format!("download/example.com/m/@v/v1.{thread}.0.mod");
                     let mut reservation = index.reserve(1).unwrap();
                     let staged = tempfile::NamedTempFile::new_in(&tmp).unwrap();
-                    let place = || crate::cache::shelf::place(&Disk::default(), staged.path(), &index.path(&key));
+                    let place = || index.place(staged.path(), &index.path(&key));
                     drop(reservation.commit(&key, 1, place).unwrap().unwrap());
                     index.remove(&key).unwrap();
                 }
@@ -316,6 +316,33 @@ fn a_folder_that_is_removed_while_a_file_is_placed_in_it_is_made_again() {
         .collect();
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     assert_eq!(world.index.usage().bytes, 0);
+}
+
+/// Whenever a file is about to get its name, somebody removes the empty folder that it is to lie in, unless that is kept.
+#[derive(Default)]
+struct Pruning(std::sync::OnceLock<std::sync::Weak<Index>>);
+
+impl Faults for Pruning {
+    fn step(&self, step: Step, path: &Path, run: &mut dyn FnMut() -> io::Result<()>) -> io::Result<()> {
+        if step == Step::Rename
+            && let Some(index) = self.0.get().and_then(std::sync::Weak::upgrade)
+            && index.folders.try_read().is_ok()
+        {
+            index.prune(path);
+        }
+        run()
+    }
+}
+
+#[test]
+fn a_folder_that_goes_again_and_again_is_kept_from_going() {
+    let pruning = Arc::new(Pruning::default());
+    let world = World::on(Disk::with_faults(pruning.clone()), Bounds { bytes_max: MIB, free_min: 0 });
+    pruning.0.set(Arc::downgrade(&world.index)).unwrap();
+    let mut reservation = world.index.reserve(1).unwrap();
+    let staged = tempfile::NamedTempFile::new_in(world.dir.path().join("tmp")).unwrap();
+    let place = || world.index.place(staged.path(), &world.index.path(&key(0)));
+    assert!(reservation.commit(&key(0), 1, place).unwrap().is_some() && world.file(&key(0)).exists());
 }
 
 #[test]

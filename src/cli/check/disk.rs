@@ -6,8 +6,8 @@ use rustix::fs::Access;
 use rustix::io::Errno;
 
 use crate::config::Config;
-use crate::durable::Disk;
-use crate::store::RESERVE_BYTES;
+use crate::durable::{Disk, Room};
+use crate::store::{RESERVE_BYTES, RESERVE_INODES};
 
 /// Too little room, or no way to make the directory.
 pub(super) fn findings(config: &Config) -> Vec<String> {
@@ -24,7 +24,10 @@ pub(super) fn findings(config: &Config) -> Vec<String> {
         });
     }
     match Disk::default().room(there) {
-        Ok(room) => findings.extend(too_little(dir, room.bytes, config.limits.upload)),
+        Ok(room) => {
+            findings.extend(too_few_bytes(dir, room, config.limits.upload));
+            findings.extend(too_few_inodes(dir, room));
+        }
         Err(error) => findings.push(format!("data_dir: the room on the file system of {} is not known: {error}", dir.display())),
     }
     findings
@@ -37,22 +40,28 @@ fn may_write(folder: &Path) -> Result<(), Errno> {
     rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK)
 }
 
-fn too_little(dir: &Path, room: u64, upload: u64) -> Option<String> {
+fn too_few_bytes(dir: &Path, room: Room, upload: u64) -> Option<String> {
     let needed = upload.saturating_add(RESERVE_BYTES);
-    (room < needed).then(|| {
+    (room.bytes < needed).then(|| {
         let mib = |bytes: u64| bytes >> 20;
         format!(
             "data_dir: the file system of {} has {} MiB left: one upload of limits.upload and a reserve take {} MiB",
             dir.display(),
-            mib(room),
+            mib(room.bytes),
             mib(needed)
         )
     })
 }
 
+fn too_few_inodes(dir: &Path, room: Room) -> Option<String> {
+    let free = room.inodes.map(|inodes| inodes.free).filter(|free| *free < RESERVE_INODES)?;
+    Some(format!("data_dir: the file system of {} has {free} free inodes left: a reserve takes {RESERVE_INODES}", dir.display()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::durable::Inodes;
 
     fn config(data_dir: &Path) -> Config {
         let text = format!("data_dir = {:?}\n[limits]\nupload = \"1MiB\"\n", data_dir.display());
@@ -62,9 +71,20 @@ mod tests {
     #[test]
     fn room_for_one_upload_and_the_reserve_is_enough() {
         let dir = Path::new("/data");
-        assert_eq!(too_little(dir, (1 << 20) + RESERVE_BYTES, 1 << 20), None);
-        let told = too_little(dir, (1 << 20) + RESERVE_BYTES - 1, 1 << 20).unwrap();
+        let room = |bytes| Room { bytes, inodes: None };
+        assert_eq!(too_few_bytes(dir, room((1 << 20) + RESERVE_BYTES), 1 << 20), None);
+        let told = too_few_bytes(dir, room((1 << 20) + RESERVE_BYTES - 1), 1 << 20).unwrap();
         assert_eq!(told, "data_dir: the file system of /data has 8 MiB left: one upload of limits.upload and a reserve take 9 MiB");
+    }
+
+    #[test]
+    fn inodes_for_the_reserve_are_enough() {
+        let dir = Path::new("/data");
+        let room = |free| Room { bytes: 0, inodes: Some(Inodes { free, all: 1000 }) };
+        assert_eq!(too_few_inodes(dir, room(RESERVE_INODES)), None);
+        assert_eq!(too_few_inodes(dir, Room { bytes: 0, inodes: None }), None, "as many as there are bytes for");
+        let told = too_few_inodes(dir, room(RESERVE_INODES - 1)).unwrap();
+        assert_eq!(told, "data_dir: the file system of /data has 63 free inodes left: a reserve takes 64");
     }
 
     #[test]

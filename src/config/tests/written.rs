@@ -34,8 +34,31 @@ fn the_data_directory_is_known_of_settings_that_are_wrong_elsewhere() {
     assert_eq!(at(wrong, None, &[]), dir.path().join("data"));
     assert_eq!(at(wrong, None, &[("MODGATE_DATA_DIR", "/variable")]), Path::new("/variable"));
     assert_eq!(at(wrong, Some("/flag"), &[("MODGATE_DATA_DIR", "/variable")]), Path::new("/flag"));
-    assert_eq!(at("data_dir = 'data'\nno TOML", None, &[]), Path::new("/var/lib/modgate"), "nothing of it is believed");
+    assert_eq!(at("[cache]\nmax_size = 'much'\n", None, &[]), Path::new("/var/lib/modgate"));
+}
+
+#[test]
+fn where_the_file_does_not_tell_the_data_directory_the_default_is_not_taken_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("modgate.toml");
+    let variable = [("MODGATE_CONFIG", path.to_str().unwrap())];
+    let named = Flags { config: Some(path.clone()), ..Flags::default() };
+    let told = || {
+        let of_variable = data_dir(&Flags::default(), &environment(&variable));
+        assert_eq!(of_variable, data_dir(&named, &environment(&[])));
+        let with_variable = data_dir(&named, &environment(&[("MODGATE_DATA_DIR", "/variable")]));
+        assert_eq!(with_variable.as_deref(), Some(Path::new("/variable")));
+        let flags = Flags { data_dir: Some("/flag".into()), ..named.clone() };
+        assert_eq!(data_dir(&flags, &environment(&[])).as_deref(), Some(Path::new("/flag")));
+        of_variable
+    };
+    assert_eq!(told(), None, "a file that is not there");
+    let hidden = ["data_dir = 'data'\nno TOML", "data_dir = 1", "data_dri = 'data'", "[server]\ndata_dir = 'data'"];
+    for text in hidden {
+        fs::write(&path, text).unwrap();
+        assert_eq!(told(), None, "{text}");
+    }
     fs::remove_file(&path).unwrap();
-    let flags = Flags { config: Some(path), ..Flags::default() };
-    assert_eq!(data_dir(&flags, &environment(&[])).unwrap(), Path::new("/var/lib/modgate"));
+    fs::create_dir(&path).unwrap();
+    assert_eq!(told(), None, "a file that cannot be read");
 }

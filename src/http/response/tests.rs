@@ -98,6 +98,8 @@ fn operation_errors() -> Vec<OperationError> {
         OperationError::Store(StoreError::Full),
         OperationError::Store(StoreError::Unavailable("why".into())),
         OperationError::Store(StoreError::Corrupt("why".to_owned())),
+        OperationError::Midway { done: "this".to_owned(), source: StoreError::Full },
+        OperationError::Midway { done: "this".to_owned(), source: StoreError::Unavailable("why".into()) },
     ]
 }
 
@@ -106,8 +108,11 @@ fn operation_row(error: &OperationError) -> Row {
         OperationError::Bad(_) => (400, &[]),
         OperationError::Absent(_) => (404, &[]),
         OperationError::Refused(_) => (409, &[]),
-        OperationError::Store(StoreError::Full) => (507, &[]),
-        OperationError::Ending(_) | OperationError::Store(StoreError::Unavailable(_) | StoreError::Corrupt(_)) => (503, LATER),
+        OperationError::Store(source) | OperationError::Midway { source, .. } => match source {
+            StoreError::Full => (507, &[]),
+            StoreError::Unavailable(_) | StoreError::Corrupt(_) => (503, LATER),
+        },
+        OperationError::Ending(_) => (503, LATER),
     }
 }
 

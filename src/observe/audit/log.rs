@@ -72,22 +72,96 @@ fn joined(values: &[Value]) -> String {
 
 #[cfg(test)]
 mod tests {
-    /// The row of an event in the documents names its fields; a refusal has a line of its own in the log.
-    #[test]
-    fn every_field_that_the_documents_name_is_one_of_the_lines() {
-        let documents = include_str!("../../../docs/operating.md");
-        let source = include_str!("log.rs");
-        let (_, table) = documents.split_once("\n| event | when | fields").unwrap();
-        let rows = table.lines().skip(2).take_while(|row| row.starts_with("| `")).filter(|row| !row.starts_with("| `refusal`"));
-        let mut seen = 0;
-        for row in rows {
-            let fields = row.trim_end_matches(" |").rsplit("| ").next().unwrap();
-            for field in fields.split(", ") {
-                let field = field.trim_matches('`');
-                assert!(source.contains(&format!("\n        {field} = ")), "{field} of {row}");
-                seen += 1;
-            }
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::sync::{Arc, Mutex};
+
+    use tracing::field::{Field, Visit};
+    use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+
+    use super::*;
+    use crate::module::{H1, ModulePath, OwnerName, Version};
+
+    /// One of each that the trail tells of, with every field that it may have; but refusals, which have a line of their own in the log.
+    fn one_of_each() -> Vec<Event> {
+        let owner = || "team".parse::<OwnerName>().unwrap();
+        let path = || "corp.example.com/lib".parse::<ModulePath>().unwrap();
+        let version = || "v1.0.0".parse::<Version>().unwrap();
+        let h1 = "h1:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=".parse::<H1>().unwrap();
+        let text = || "a text".to_owned();
+        vec![
+            Event::Publish { owner: owner(), path: path(), version: version(), h1 },
+            Event::Shadowing { owner: owner(), path: path() },
+            Event::Delete { owner: owner(), path: path(), version: version(), last: true },
+            Event::Seal { owner: owner(), path: path(), version: version() },
+            Event::TokenMade { id: text(), name: text(), scopes: vec![text()], owners: vec![text(), text()], expires: Some(text()) },
+            Event::TokenRevoked { id: text() },
+            Event::ClaimMade { host: text(), owner: owner(), path: path() },
+            Event::ClaimReleased { name: text() },
+            Event::ClaimPublic { host: text() },
+            Event::UnknownHost { host: text(), path: path() },
+            Event::ClaimMoved { path: path(), from: owner(), to: owner() },
+            Event::Integrity { kind: text(), path: text(), text: text() },
+            Event::Reload { taken: true, text: text() },
+            Event::Verify { hosted: 1, cached: 2, findings: 3 },
+            Event::Gc { removed: 1, bytes: 2 },
+            Event::Purge { path: path(), version: Some(version()), removed: 1 },
+            Event::Backup { versions: 1 },
+            Event::Restore { versions: 1 },
+            Event::Trimmed { file: text(), bytes: 1 },
+        ]
+    }
+
+    /// The fields of the lines that were logged.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<BTreeMap<String, String>>>>);
+
+    struct Fields(BTreeMap<String, String>);
+
+    impl Visit for Fields {
+        fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+            self.0.insert(field.name().to_owned(), format!("{value:?}"));
         }
-        assert!(seen > 30, "{seen}");
+    }
+
+    impl<S: tracing::Subscriber> Layer<S> for Lines {
+        fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+            let mut fields = Fields(BTreeMap::new());
+            event.record(&mut fields);
+            self.0.lock().unwrap().push(fields.0);
+        }
+    }
+
+    /// What the documents say that an event's line has, by the event's name.
+    fn documented() -> BTreeMap<String, BTreeSet<String>> {
+        let documents = include_str!("../../../docs/operating.md");
+        let (_, table) = documents.split_once("\n| event | when | fields").unwrap();
+        let rows = table.lines().skip(2).take_while(|row| row.starts_with("| `"));
+        let words = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<BTreeSet<_>>();
+        let row = |row: &str| {
+            let cells: Vec<&str> = row.trim_end_matches(" |").split("| ").collect();
+            (words(cells[1]).pop_first().unwrap(), words(cells[cells.len() - 1]))
+        };
+        rows.map(row).filter(|(name, _)| name != "refusal").collect()
+    }
+
+    #[test]
+    fn the_line_of_an_event_has_the_fields_that_the_documents_name_and_their_values() {
+        let (lines, events) = (Lines::default(), one_of_each());
+        let actor = Actor { by: "user:alice".into(), request_id: Some("0123".into()), peer: Some([192, 0, 2, 7].into()) };
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(lines.clone()), || {
+            events.iter().for_each(|event| log(&actor, event));
+        });
+        let lines = lines.0.lock().unwrap();
+        assert_eq!(lines.len(), events.len());
+        let mut documented = documented();
+        for (event, line) in events.iter().zip(lines.iter()) {
+            let mut expected = documented.remove(event.name()).unwrap_or_else(|| panic!("{} is not documented", event.name()));
+            expected.extend(["event", "by", "request_id", "peer"].map(str::to_owned));
+            assert_eq!(line.keys().cloned().collect::<BTreeSet<_>>(), expected, "{}", event.name());
+            assert_eq!(line["event"], format!("{:?}", event.name()));
+        }
+        assert!(documented.is_empty(), "not logged here: {documented:?}");
+        let made = lines.iter().find(|line| line["event"] == "\"token-made\"").unwrap();
+        assert_eq!((made["owners"].as_str(), made["by"].as_str()), ("\"a text,a text\"", "\"user:alice\""));
     }
 }

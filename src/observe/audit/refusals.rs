@@ -19,6 +19,7 @@ const SEVERAL: &str = "*";
 struct Key {
     by: Arc<str>,
     rule: &'static str,
+    reason: Option<&'static str>,
     path: String,
     module: Option<ModulePath>,
     version: Option<Version>,
@@ -26,8 +27,8 @@ struct Key {
 
 impl Key {
     fn of(actor: &Actor, refused: &Refused) -> Self {
-        let Refused { rule, path, module, version, .. } = refused;
-        Self { by: actor.by.clone(), rule, path: path.clone(), module: module.clone(), version: version.clone() }
+        let Refused { rule, reason, path, module, version, .. } = refused;
+        Self { by: actor.by.clone(), rule, reason: *reason, path: path.clone(), module: module.clone(), version: version.clone() }
     }
 }
 
@@ -101,6 +102,8 @@ mod tests {
         assert!(refusals.admit(&actor("a"), &refused("/y"), start).is_some(), "another path");
         let module = Some("corp.example.com/lib".parse().unwrap());
         assert!(refusals.admit(&actor("a"), &Refused { module, ..refused("/x") }, start).is_some(), "another module");
+        let reason = Some("exists-other");
+        assert!(refusals.admit(&actor("a"), &Refused { reason, ..refused("/x") }, start).is_some(), "another reason");
         assert_eq!(refusals.due(start + WINDOW - Duration::from_millis(1)), []);
         let more = (Actor { request_id: None, ..actor("a") }, Refused { times: 3, ..refused("/x") });
         assert_eq!(refusals.due(start + WINDOW), [more]);

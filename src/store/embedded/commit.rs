@@ -33,6 +33,7 @@ use super::shared::{Overlaid, Shared};
 use super::sled::Index;
 use super::truth::{CommitError, Truth};
 use crate::module::ModulePath;
+use crate::store::room::UNTOLD;
 use crate::store::{BlobId, DataDir, Rev, StoreError, unix_now};
 
 /// Asks in one batch, and waiting for the next.
@@ -228,12 +229,16 @@ impl Committer {
         }
     }
 
-    /// Does it, and once more if the disk was full and others gave way.
+    /// Does it, and again as long as the disk is full and others give way.
     fn despite_a_full_disk(&mut self, commit: impl Fn(&mut Truth) -> Result<(), CommitError>) -> Result<(), CommitError> {
-        match commit(&mut self.truth) {
-            Err(CommitError { error: StoreError::Full, may_have_happened: false }) if self.data.give_way() => commit(&mut self.truth),
-            done => done,
+        let mut done = commit(&mut self.truth);
+        for short in UNTOLD {
+            let is_full = matches!(done, Err(CommitError { error: StoreError::Full, may_have_happened: false }));
+            if is_full && self.data.give_way(short) {
+                done = commit(&mut self.truth);
+            }
         }
+        done
     }
 
     /// A record that names what is not there would be a finding from the start.

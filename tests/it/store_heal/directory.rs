@@ -1,6 +1,9 @@
 //! The directory itself: whose it is, its format, its rights, and copies of it.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use modgate::durable::{Room, Shortage};
 
 use super::*;
 
@@ -76,6 +79,40 @@ fn a_directory_that_cannot_be_written_is_refused() {
     let error = DataDir::open_on(&data, Disk::with_faults(Arc::new(ReadOnly(28)))).unwrap_err();
     assert!(matches!(error, OpenError::Full { .. }), "{error:?}");
     DataDir::open(&data).unwrap();
+}
+
+/// A disk without room until somebody gives way.
+#[derive(Default)]
+struct Full(AtomicBool);
+
+impl Faults for Full {
+    fn step(&self, _: Step, _: &Path, run: &mut dyn FnMut() -> std::io::Result<()>) -> std::io::Result<()> {
+        if self.0.load(Ordering::SeqCst) { Err(std::io::ErrorKind::StorageFull.into()) } else { run() }
+    }
+
+    fn room(&self, room: Room) -> Room {
+        if self.0.load(Ordering::SeqCst) { Room { bytes: 0, ..room } } else { room }
+    }
+}
+
+#[test]
+fn room_is_made_before_a_start_writes_anything_also_where_it_upgrades() {
+    let dir = memory_dir();
+    drop(DataDir::open(dir.path()).unwrap());
+    fs::write(dir.path().join("format"), r#"{"format":1}"#).unwrap();
+    fs::remove_dir(dir.path().join("tls")).unwrap();
+    fs::remove_file(dir.path().join("node")).unwrap();
+    let full = Arc::new(Full::default());
+    full.0.store(true, Ordering::SeqCst);
+    let cache = dir.path().join("cache");
+    let make_room = |data: &DataDir, short: Shortage| {
+        assert_eq!((data.cache(), short.is_none()), (cache.clone(), false));
+        full.0.store(false, Ordering::SeqCst);
+    };
+    let data = DataDir::open_with(dir.path(), Disk::with_faults(full.clone()), make_room).unwrap();
+    assert!(!data.node().is_empty() && dir.path().join("tls").is_dir());
+    let format = fs::read_to_string(dir.path().join("format")).unwrap();
+    assert!(format.contains(&format!("\"format\":{}", modgate::store::FORMAT)), "{format}");
 }
 
 #[test]

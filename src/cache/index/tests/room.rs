@@ -73,8 +73,9 @@ fn what_gives_way_for_others_is_the_oldest_as_far_as_there_is_any() {
     assert!(world.index.give_way(Shortage { bytes: MIB + 1, inodes: 0 }));
     assert_eq!((world.index.usage().entries, world.file(&key(1)).exists()), (2, false));
     assert!(world.index.give_way(Shortage { bytes: 0, inodes: 1 }));
-    assert!(!world.index.give_way(Shortage { bytes: 100 * MIB, inodes: 0 }));
+    assert!(world.index.give_way(Shortage { bytes: 100 * MIB, inodes: 0 }), "less than was asked for may be enough");
     assert_eq!(world.index.usage().entries, 0);
+    assert!(!world.index.give_way(Shortage { bytes: 1, inodes: 1 }), "there is nothing left");
     world.upkeep.close();
     assert!(!world.index.give_way(Shortage { bytes: 0, inodes: 0 }), "the next process has the directory");
 }
@@ -92,6 +93,24 @@ fn what_gave_way_before_a_start_is_not_believed_to_be_there() {
         assert_eq!((world.index.usage().entries, world.index.usage().bytes), (left, left * MIB));
     }
     assert_eq!(world.order(), [2, 3].map(key));
+}
+
+#[test]
+fn what_a_start_has_not_found_yet_is_waited_for_before_others_do_without() {
+    let world = World::new(100 * MIB);
+    (0..4).for_each(|number| assert!(world.put(&key(number), MIB as usize)));
+    world.upkeep.kill();
+    let index = unloaded(&world);
+    assert!(index.lease(&key(3)).unwrap().is_some());
+    std::thread::scope(|scope| {
+        let giving = scope.spawn(|| index.give_way(Shortage { bytes: 3 * MIB, inodes: 0 }));
+        while index.usage().evicted == 0 {
+            std::thread::yield_now();
+        }
+        index.load();
+        assert!(giving.join().unwrap());
+    });
+    assert_eq!((index.usage().entries, index.usage().evicted), (1, 3));
 }
 
 /// A disk with so many free inodes of a thousand.
