@@ -64,22 +64,26 @@ fn named(text: &str) -> Result<ModulePath, OperationError> {
         ))
     };
     let text = text.trim();
-    if let Some(address) = repository(text) {
-        return address.parse().map_err(|e| no_module(format!("{text} is the address of no module: {e}")));
-    }
-    let (path, query) = match text.split_once('@') {
+    let address = repository(text);
+    let module = address.as_deref().unwrap_or(text);
+    let (path, query) = match module.split_once('@') {
         Some((path, query)) => (path, Some(query)),
-        None => (text, None),
+        None => (module, None),
     };
+    // No proxy can be asked for a branch with a `/`; whether its module is private can be told all the same.
     if let Some(query) = query
-        && version::escape_query(query).is_err()
+        && query.split('/').any(|element| version::escape_query(element).is_err())
     {
         return Err(no_module(format!("{query:?} is neither a version nor a branch")));
     }
-    path.parse().map_err(|e| no_module(format!("{e}")))
+    path.parse().map_err(|e| match address {
+        Some(_) => no_module(format!("{text} is the address of no module: {e}")),
+        None => no_module(format!("{e}")),
+    })
 }
 
-/// What the address of a repository names: `https://HOST/PATH`, `ssh://git@HOST/PATH.git`, `git@HOST:PATH.git`. `None` if it is none.
+/// The module at the address of a repository, with what it says of a version or a branch: `HOST/PATH@main` of `https://HOST/PATH@main`,
+/// `ssh://git@HOST/PATH.git@main` and `git@HOST:PATH.git@main`. `None` if it is no address.
 fn repository(text: &str) -> Option<String> {
     let rest = match text.split_once("://") {
         Some((scheme, rest)) if SCHEMES.contains(&scheme) => {
@@ -92,10 +96,9 @@ fn repository(text: &str) -> Option<String> {
             format!("{}/{}", host.split_once('@').filter(|(_, host)| !host.contains('/'))?.1, path)
         }
     };
-    let path = rest.split(['?', '#']).next()?.trim_end_matches('/');
-    let (path, query) = path.rsplit_once('@').unwrap_or((path, ""));
-    let is_version = !query.contains('/');
-    Some(if is_version { path.strip_suffix(".git").unwrap_or(path).to_owned() } else { format!("{path}@{query}") })
+    let named = rest.split(['?', '#']).next()?.trim_end_matches('/');
+    let (path, query) = named.split_at(named.find('@').unwrap_or(named.len()));
+    Some([path.strip_suffix(".git").unwrap_or(path), query].concat())
 }
 
 #[cfg(test)]
@@ -117,6 +120,10 @@ mod tests {
             ("ssh://git@corp.example.com/team/lib.git", "corp.example.com/team/lib"),
             ("git@corp.example.com:team/lib.git", "corp.example.com/team/lib"),
             ("https://corp.example.com", "corp.example.com"),
+            ("corp.example.com/lib@feature/x", "corp.example.com/lib"),
+            ("https://corp.example.com/lib@feature/x", "corp.example.com/lib"),
+            ("ssh://git@corp.example.com/team/lib.git@feature/x", "corp.example.com/team/lib"),
+            ("git@corp.example.com:team/lib.git@feature/x", "corp.example.com/team/lib"),
         ] {
             assert_eq!(named(text).unwrap().as_str(), path, "{text}");
         }
@@ -124,6 +131,7 @@ mod tests {
             "",
             "not a path",
             "corp.example.com/lib@",
+            "https://corp.example.com/lib@",
             "corp.example.com/lib/@v/v1.0.0.zip",
             "https://go.example.com/corp.example.com/lib/@v/v1.0.0.zip",
             "https://corp.example.com:8443/lib",

@@ -63,6 +63,9 @@ const PAGE_MAX: usize = 10_000;
 /// The command that answers with an archive: [`Operations::backup`].
 pub const BACKUP: &str = "backup";
 
+/// The command that may bring a settings file with password hashes: [`Operations::findings`]. Such a file comes over `admin.sock` alone.
+pub const FINDINGS: &str = "findings";
+
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum OperationError {
@@ -174,7 +177,7 @@ impl Operations {
             "sumdb-trust" => told(self.sumdb_trust(asked(args)?, actor).await?),
             "verify" => told(self.verify(actor).await?),
             "rebuild" => told(self.stores.verify.rebuild().await?),
-            "findings" => told(self.findings(asked(args)?).await?),
+            FINDINGS => told(self.findings(asked(args)?).await?),
             "listening" => told(Listening::of(&self.config.server)),
             _ => Err(OperationError::Absent(format!("there is no command {command}"))),
         }

@@ -8,6 +8,7 @@ mod environment;
 mod keys;
 mod listeners;
 mod owners;
+mod sockets;
 mod upstream;
 
 use std::process::ExitCode;

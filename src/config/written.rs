@@ -9,7 +9,7 @@ use super::keys::PREFIX;
 use super::load::{Environment, Flags, SettingsFile, load, load_text};
 use super::{Config, ConfigError};
 
-/// A settings file and the variables that go over it. It holds password hashes: it is for `admin.sock` alone.
+/// A settings file and the variables that go over it. It holds password hashes: `http/front.rs` takes it over `admin.sock` alone.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Written {
     file: Option<(PathBuf, String)>,

@@ -13,6 +13,9 @@ const SEPARATOR: char = '\0';
 /// The shared host whose modules carry their major version in the repository's element.
 const GOPKG: &str = "gopkg.in";
 
+/// Elements of a repository's root at a shared host, at most: `host/org/repo`.
+const ROOT_ELEMENTS_MAX: usize = 3;
+
 /// Host suffixes under which no public module can be: reserved, or in private use everywhere.
 const NEVER_PUBLIC_SUFFIXES: &[&str] = &[
     "localhost",
@@ -133,9 +136,9 @@ pub(super) fn is_shared_root(hosts: &PublicHosts, name: &Name) -> bool {
 pub(super) fn repository_root(hosts: &PublicHosts, name: &Name) -> String {
     let versioned = |element: &str| gopkg_major(element).is_some();
     let elements = match name.host() {
-        GOPKG if !name.key.split(SEPARATOR).nth(1).is_some_and(versioned) => 3,
+        GOPKG if !name.key.split(SEPARATOR).nth(1).is_some_and(versioned) => ROOT_ELEMENTS_MAX,
         GOPKG => 2,
-        host if hosts.three_part(host) => 3,
+        host if hosts.three_part(host) => ROOT_ELEMENTS_MAX,
         _ => 2,
     };
     let key = root_key(name);
@@ -143,8 +146,14 @@ pub(super) fn repository_root(hosts: &PublicHosts, name: &Name) -> String {
     key[..end].to_owned()
 }
 
+/// The keys of what may be the root of the repository that a path at a shared host is in, the host first: what [`repository_root`] makes
+/// is among them, and however long the path is, they are few.
+pub(super) fn possible_roots(name: &Name) -> Vec<String> {
+    key_prefixes(&root_key(name)).take(ROOT_ELEMENTS_MAX).map(str::to_owned).collect()
+}
+
 /// The key by which a path at a shared host is looked for among repository roots: any of its prefixes may be one.
-pub(super) fn root_key(name: &Name) -> String {
+fn root_key(name: &Name) -> String {
     if name.host() != GOPKG {
         return name.key.clone();
     }

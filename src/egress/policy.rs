@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::names::{Name, is_known_repository, is_never_public, is_shared_root, key_prefixes, path_prefixes, root_key};
+use super::names::{Name, is_known_repository, is_never_public, is_shared_root, key_prefixes, path_prefixes, possible_roots};
 use super::patterns::Patterns;
 use super::rule::{Class, Opened, Rule, Verdict, Where};
 use super::tree::Tree;
@@ -253,11 +253,10 @@ impl Policy {
         if !self.hosts.shared.contains(name.host()) {
             return None;
         }
-        let key = root_key(name);
-        let judged = key_prefixes(&key).filter_map(|root| {
+        let judged = possible_roots(name).into_iter().filter_map(|root| {
             // Looked up whether or not anything is hosted there: the time must not tell.
-            let opened = is_known_repository(root, known);
-            tree.in_repository(root).map(|place| (Where::Hosted(place.clone()), opened))
+            let opened = is_known_repository(&root, known);
+            tree.in_repository(&root).map(|place| (Where::Hosted(place.clone()), opened))
         });
         // One that nothing opens decides.
         judged.min_by_key(|(_, opened)| *opened)

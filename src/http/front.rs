@@ -19,7 +19,7 @@ use super::peer;
 use super::response::{self, Note};
 use super::{BodyError, Head, ListenerKind, Reply, RequestBody, Service, Summary};
 use crate::access::Principal;
-use crate::admin::{BACKUP, OPERATOR, OperationError, Operations, UNVERIFIED};
+use crate::admin::{BACKUP, FINDINGS, OPERATOR, OperationError, Operations, UNVERIFIED};
 use crate::config::FILE_BYTES_MAX;
 use crate::gateway::{Caller, Gateway, How, OwnDatabase, Public, Refusal, Rejection};
 use crate::hosted::{Hosted, Upload, UploadError};
@@ -31,8 +31,10 @@ use crate::observe::spawn_blocking;
 use crate::protocol::{self, Base, ModuleAsk, PackageAsk, PackageQuery, Reject, Request, SumdbAsk, SumdbWhat};
 use crate::sumdb::Client;
 
-/// Longest JSON of an operator's command, bytes: `findings` brings a settings file, which JSON may make twice as long.
-const COMMAND_MAX: usize = 2 * FILE_BYTES_MAX as usize + (64 << 10);
+/// Longest JSON of an operator's command, bytes.
+const COMMAND_MAX: usize = 64 << 10;
+/// Likewise where it brings a settings file, which JSON may make twice as long.
+const SETTINGS_MAX: usize = 2 * FILE_BYTES_MAX as usize + COMMAND_MAX;
 
 /// How long, at the end, what operators began has to be done with and recorded.
 const BEGUN_TIME: Duration = Duration::from_secs(1);
@@ -259,21 +261,19 @@ impl House {
             ListenerKind::AdminTcp if !who.is_admin() => return Err(Refusal::Forbidden("this takes an admin's token".to_owned()).into()),
             ListenerKind::AdminTcp | ListenerKind::AdminSocket => {}
         }
-        let mut json = Vec::new();
-        let mut body = Adapted(body);
-        while let Some(piece) = body.next().await.map_err(Refusal::from)? {
-            json.extend_from_slice(&piece);
-            if json.len() > COMMAND_MAX {
-                return Err(Refusal::TooLarge(format!("a command's arguments are at most {COMMAND_MAX} bytes")).into());
-            }
-        }
+        let brings_settings = command == FINDINGS && matches!(head.listener, ListenerKind::AdminSocket);
+        let most = if brings_settings { SETTINGS_MAX } else { COMMAND_MAX };
+        let json = arguments(body, most).await?;
         if command == BACKUP {
             return Ok(match self.operations.backup(&caller.actor).await {
                 Ok(archive) => response::archive(archive),
                 Err(error) => response::operation(Err(error)),
             });
         }
-        let outcome = match serde_json::from_slice(&json) {
+        let outcome = match serde_json::from_slice::<serde_json::Value>(&json) {
+            Ok(args) if command == FINDINGS && !brings_settings && !args.is_null() => {
+                return Err(Refusal::Forbidden("settings are judged over admin.sock alone: they hold password hashes".to_owned()).into());
+            }
             Ok(args) => self.operations.begin(command, args, &caller.actor).await,
             Err(error) => Err(OperationError::Bad(format!("the arguments are not JSON: {error}"))),
         };
@@ -320,6 +320,19 @@ impl House {
             }
         }
     }
+}
+
+/// The JSON of an operator's command, at most so many bytes.
+async fn arguments(body: &mut dyn RequestBody, most: usize) -> Result<Vec<u8>, Refusal> {
+    let mut json = Vec::new();
+    let mut body = Adapted(body);
+    while let Some(piece) = body.next().await? {
+        json.extend_from_slice(&piece);
+        if json.len() > most {
+            return Err(Refusal::TooLarge(format!("a command's arguments are at most {most} bytes")));
+        }
+    }
+    Ok(json)
 }
 
 /// The answer to what is not answered, with what the audit trail is to tell of it.

@@ -14,7 +14,7 @@
 //! | `limits.idle` | the time between requests, h2 connections without a stream | closed |
 //! | `limits.stall` | one wait for a piece of a request body; no progress of a response | [`BodyError::Stalled`]; cut |
 //! | [`BODY_RATE_MIN`] | the average rate of a request body, after `limits.stall` | [`BodyError::TooSlow`] |
-//! | [`READ_RATE_MIN`] | the average rate at which responses are read, after `limits.stall` | cut |
+//! | [`READ_RATE_MIN`] | the average rate at which responses are read, after `limits.stall`; over h2 a stream moves 4 KiB in that time | cut |
 //! | [`LINGER_TIME`], [`LINGER_BYTES`] | what is read and discarded after an early reply | closed |
 //!
 //! # What a cut looks like

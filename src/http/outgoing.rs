@@ -13,13 +13,15 @@ use pingora::protocols::http::ServerSession;
 
 use super::conn::Wire;
 use super::file::FileReader;
-use super::logged;
 use super::patience::Patience;
+use super::{READ_RATE_MIN, logged};
 use crate::cache::Body;
 use crate::observe::chain;
 
-/// Bytes of one write to an h2 stream, which must move in the time that is left: one frame, so that a slow reader lives.
-const H2_PIECE: usize = 16 << 10;
+/// Bytes of one write to an h2 stream, which must move in the time that is left: at most one frame.
+const H2_PIECE_MAX: usize = 16 << 10;
+/// Likewise, at least: where a client has many streams, smaller ones would cost those who read fast.
+const H2_PIECE_MIN: usize = 4 << 10;
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -86,8 +88,18 @@ impl<'a> Reader<'a> {
 
     /// A client with a slow line may have many streams on it: the slowest rate is for all of them together.
     fn moved(&mut self, waited: Duration, bytes: u64) {
-        let streams = self.open.load(Ordering::Relaxed).max(1) as u64;
-        self.patience.moved(waited, bytes.saturating_mul(streams));
+        self.patience.moved(waited, bytes.saturating_mul(self.streams()));
+    }
+
+    /// Bytes that may be waited for at once. At the slowest rate they take half of the time that is left: part of a piece earns nothing.
+    fn piece(&self) -> usize {
+        let millis = u64::try_from(self.patience.left().as_millis()).unwrap_or(u64::MAX);
+        let bytes = millis.saturating_mul(READ_RATE_MIN) / (2 * 1000 * self.streams());
+        usize::try_from(bytes).unwrap_or(usize::MAX).clamp(H2_PIECE_MIN, H2_PIECE_MAX)
+    }
+
+    fn streams(&self) -> u64 {
+        self.open.load(Ordering::Relaxed).max(1) as u64
     }
 }
 
@@ -198,11 +210,49 @@ async fn send_piece(session: &mut ServerSession, client: &mut Reader<'_>, mut pi
         return session.write_response_body(piece, false).await.map_err(Cut::gone);
     }
     while !piece.is_empty() {
-        let next = piece.split_to(piece.len().min(H2_PIECE));
+        let next = piece.split_to(piece.len().min(client.piece()));
         let (began, bytes) = (Instant::now(), next.len() as u64);
         session.set_write_timeout(Some(client.patience.left()));
         session.write_response_body(next, false).await.map_err(Cut::gone)?;
         client.moved(began.elapsed(), bytes);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether each of a client's streams, which share this many bytes a second, is waited for, for ten hours.
+    fn lives(stall: u64, streams: usize, rate: u64) -> bool {
+        let open = AtomicUsize::new(streams);
+        let mut reader = Reader::new(Duration::from_secs(stall), &open);
+        let mut passed = Duration::ZERO;
+        while passed < Duration::from_secs(36_000) {
+            let piece = reader.piece() as u64;
+            let waited = Duration::from_millis(piece * 1000 * streams as u64 / rate);
+            if waited >= reader.patience.left() {
+                return false;
+            }
+            reader.moved(waited, piece);
+            passed += waited;
+        }
+        true
+    }
+
+    #[test]
+    fn a_client_that_reads_fast_enough_lives_however_many_streams_it_has_and_nobody_else() {
+        for (stall, streams) in [(60, 1), (60, 8), (60, 24), (10, 1), (10, 4)] {
+            assert!(lives(stall, streams, 2 * READ_RATE_MIN), "{streams} streams, {stall} s");
+            assert!(!lives(stall, streams, READ_RATE_MIN / 2), "{streams} streams, {stall} s");
+        }
+    }
+
+    #[test]
+    fn a_client_with_one_stream_and_time_is_sent_whole_frames() {
+        let open = AtomicUsize::new(1);
+        assert_eq!(Reader::new(Duration::from_secs(60), &open).piece(), H2_PIECE_MAX);
+        open.store(100, Ordering::Relaxed);
+        assert_eq!(Reader::new(Duration::from_secs(60), &open).piece(), H2_PIECE_MIN);
+    }
 }

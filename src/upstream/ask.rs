@@ -48,6 +48,13 @@ impl Ask {
         Self { pass: Some(pass), side }
     }
 
+    /// The head of its answer is here.
+    pub(super) fn begun(&mut self) {
+        if let Some(pass) = &mut self.pass {
+            pass.begun();
+        }
+    }
+
     /// It is over: its answer came whole, or failed so. What another host failed with, that a redirect led to, tells nothing.
     pub(super) fn settle(mut self, ended: Result<(), &UpstreamError>) {
         if let Some(pass) = self.pass.take() {

@@ -1,11 +1,14 @@
 //! The breakers: an upstream that failed several times in a row is left alone for a while; then its base is asked, after longer and
-//! longer waits, until it answers.
+//! longer waits. When that answers, a few modules are asked for, and the rest waits until one of them goes well.
 //!
-//! Nobody's failing paths are to cut the others off. What a connection failed with counts whatever was asked; a failing answer
-//! counts once a module; and what is asked to find out whether the upstream is back names no module at all.
+//! Nobody's failing paths are to cut the others off. That no connection comes about counts whatever was asked; all else counts once a
+//! module; what is asked to find out whether the upstream is back names no module at all; and what is asked for then are modules that
+//! differ. A base that answers says little of what is behind it: while those fail, the waits go on growing.
 //!
 //! Each proxy of the chain has two, by [`UpstreamRole`]. They live as long as the process: settings that are read again find them
 //! as they were. A breaker only ever makes an ask fail sooner; it makes no answer.
+
+mod row;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,15 +23,17 @@ use super::hold::Holds;
 use super::public_name;
 use crate::module::ModulePath;
 use crate::observe::metrics::{BreakerState, UpstreamRole};
+use row::{LIMITED, Modules, Row};
 
-/// Failures in a row after which an upstream counts as down.
-const FAILURES: usize = 5;
 /// The wait before the first try.
 const WAIT_FIRST: Duration = Duration::from_secs(1);
 /// The longest wait between two tries.
 const WAIT_MAX: Duration = Duration::from_secs(60);
-/// The longest that the `Retry-After` of a 429 holds back all that would be asked: it is about how much this gateway asks, and
-/// perhaps about one module alone.
+/// Modules that may be asked for when the base answers again, until one of them goes well.
+const LET_THROUGH: usize = 3;
+/// An outage that begins so soon after the last one goes on with its waits.
+const RELAPSE: Duration = WAIT_MAX;
+/// The longest that the `Retry-After` of 429s holds back all that would be asked.
 const RATE_HOLD_MAX: Duration = Duration::from_secs(30);
 
 /// An upstream that is left alone.
@@ -71,7 +76,7 @@ impl fmt::Display for Down {
 pub(super) enum Went {
     /// It answered.
     Well,
-    /// It could not be reached, or began no answer in time: whatever was asked.
+    /// It could not be reached: whatever was asked.
     Unreached { why: String },
     /// What was asked failed. `limited`: it is asked too much, and for how long it wants to be left alone.
     Badly { why: String, limited: Option<Duration> },
@@ -134,46 +139,62 @@ struct State {
     /// Up to now.
     row: Row,
     outage: Option<Outage>,
+    /// How the last outage ended.
+    over: Option<Over>,
+    /// Rounds so far.
+    rounds: u64,
 }
 
-/// Failures in a row.
-#[derive(Default)]
-struct Row {
-    unreached: usize,
-    /// Modules that failed, at most [`FAILURES`]; all that names none is one.
-    failed: Vec<Option<ModulePath>>,
+impl State {
+    /// With how many failed tries an outage begins.
+    fn failed_tries(&self, now: Instant) -> u32 {
+        let relapse = self.over.as_ref().filter(|over| now.saturating_duration_since(over.at) < RELAPSE);
+        relapse.map_or(0, |over| over.failed_tries.saturating_add(1))
+    }
+
+    /// The round that this pass belongs to, if that is the present one.
+    fn round_of(&mut self, pass: &Pass) -> Option<&mut Round> {
+        let round = self.outage.as_mut()?.round.as_mut()?;
+        (Some(round.number) == pass.round).then_some(round)
+    }
 }
 
-impl Row {
-    /// Modules above and below each other are one: of a path that fails the go command asks for each of its parents.
-    fn note(&mut self, module: Option<&ModulePath>) {
-        let is_known = self.failed.iter().any(|known| match (known, module) {
-            (Some(known), Some(module)) => {
-                known == module || known.parents().any(|p| p == module.as_str()) || module.parents().any(|p| p == known.as_str())
-            }
-            (known, module) => known.is_none() && module.is_none(),
-        });
-        if !is_known && self.failed.len() < FAILURES {
-            self.failed.push(module.cloned());
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        self.unreached + self.failed.len() >= FAILURES
-    }
+struct Over {
+    at: Instant,
+    failed_tries: u32,
 }
 
 struct Outage {
     since: SystemTime,
     begun: Instant,
     why: String,
-    /// Nobody asks before.
+    /// Nobody asks its base before.
     next_try: Instant,
     failed_tries: u32,
     /// Its base is being asked.
     trying: bool,
+    /// Its base answered, and what is behind it is found out.
+    round: Option<Round>,
     /// The upstream itself asked to be left alone until `next_try`.
     on_request: bool,
+}
+
+/// What is let through after the base answered.
+struct Round {
+    number: u64,
+    /// Asked for, and no answer has begun.
+    waiting: Modules,
+    failed: Modules,
+}
+
+impl Round {
+    fn has_room(&self) -> bool {
+        self.waiting.len() + self.failed.len() < LET_THROUGH
+    }
+
+    fn admits(&self, module: Option<&ModulePath>) -> bool {
+        self.has_room() && !self.waiting.has(module) && !self.failed.has(module)
+    }
 }
 
 impl Breaker {
@@ -181,14 +202,22 @@ impl Breaker {
     ///
     /// # Errors
     ///
-    /// [`Down`] while the upstream is left alone, or somebody else tries it.
+    /// [`Down`] while the upstream is left alone, or others find out whether it is back.
     pub(super) fn admit(self: &Arc<Self>, module: Option<&ModulePath>) -> Result<Admitted, Down> {
         let mut state = self.lock();
-        let Some(outage) = &mut state.outage else { return Ok(Admitted::Asks(self.pass(module))) };
-        if outage.trying || (self.clock)() < outage.next_try {
+        let Some(outage) = &mut state.outage else { return Ok(Admitted::Asks(self.pass(module, None))) };
+        let is_awaited = match &mut outage.round {
+            Some(round) if round.admits(module) => {
+                round.waiting.note(module);
+                return Ok(Admitted::Asks(self.pass(module, Some(round.number))));
+            }
+            round => round.as_ref().is_some_and(|round| round.waiting.len() > 0),
+        };
+        if outage.trying || is_awaited || (self.clock)() < outage.next_try {
             return Err(self.describe(outage));
         }
         outage.trying = true;
+        outage.round = None;
         Ok(Admitted::Tries(Trial { breaker: Arc::clone(self) }))
     }
 
@@ -202,53 +231,84 @@ impl Breaker {
         match &self.lock().outage {
             None => BreakerState::Closed,
             Some(outage) if outage.trying => BreakerState::HalfOpen,
+            Some(Outage { round: Some(round), .. }) if round.has_room() || round.waiting.len() > 0 => BreakerState::HalfOpen,
             Some(_) => BreakerState::Open,
         }
     }
 
-    fn pass(self: &Arc<Self>, module: Option<&ModulePath>) -> Pass {
-        Pass { breaker: Arc::clone(self), module: module.cloned() }
+    /// `round`: which one it is let through in.
+    fn pass(self: &Arc<Self>, module: Option<&ModulePath>, round: Option<u64>) -> Pass {
+        Pass { breaker: Arc::clone(self), module: module.cloned(), round, waits: round.is_some() }
     }
 
     fn describe(&self, outage: &Outage) -> Down {
         Down { host: self.host.clone(), role: self.role, since: outage.since, why: outage.why.clone() }
     }
 
-    fn succeeded(&self, tried: bool) {
+    fn succeeded(&self, pass: &Pass) {
         let mut state = self.lock();
         state.row = Row::default();
+        let is_of_round = state.round_of(pass).is_some();
         // An answer to what was asked before does not take back the upstream's own wish.
-        let Some(outage) = state.outage.take_if(|outage| tried || !outage.on_request) else { return };
-        let seconds = (self.clock)().saturating_duration_since(outage.begun).as_secs();
+        let Some(outage) = state.outage.take_if(|outage| is_of_round || !outage.on_request) else { return };
+        let now = (self.clock)();
+        state.over = Some(Over { at: now, failed_tries: outage.failed_tries });
+        let seconds = now.saturating_duration_since(outage.begun).as_secs();
         tracing::info!(upstream = self.host, role = self.role.word(), seconds, "an upstream answers again");
     }
 
-    /// An ask failed. `limited`: for how long everything is to be held back.
-    fn failed(&self, note: impl FnOnce(&mut Row), why: String, limited: Option<Duration>) {
+    fn failed(&self, pass: &Pass, why: String, how: Failure) {
         let now = (self.clock)();
         let mut state = self.lock();
-        note(&mut state.row);
-        let wish = limited.filter(|wish| !wish.is_zero()).map(|wish| now + wish.min(RATE_HOLD_MAX));
-        let enough = state.row.is_full();
-        match (&mut state.outage, wish) {
-            (Some(outage), Some(wish)) => {
-                outage.next_try = outage.next_try.max(wish);
-                outage.on_request = true;
+        let module = pass.module.as_ref();
+        let mut wish = None;
+        match how {
+            Failure::Unreached => state.row.unreached = state.row.unreached.saturating_add(1),
+            Failure::Answered { limited } => {
+                state.row.failed.note(module);
+                wish = limited.filter(|wish| !wish.is_zero());
+                if wish.is_some() {
+                    state.row.limited.note(module);
+                }
             }
-            (Some(_), None) => {}
-            (None, wish) if wish.is_some() || enough => {
+        }
+        // It may be about that module alone.
+        let wish = wish.filter(|_| state.row.limited.len() >= LIMITED).map(|wish| now + wish.min(RATE_HOLD_MAX));
+        let is_first = state.round_of(pass).map(|round| {
+            round.failed.note(module);
+            round.failed.len() == 1
+        });
+        let (is_full, failed_tries) = (state.row.is_full(), state.failed_tries(now));
+        match &mut state.outage {
+            Some(outage) => {
+                if let Some(is_first) = is_first {
+                    outage.failed_tries = outage.failed_tries.saturating_add(u32::from(is_first));
+                    outage.next_try = outage.next_try.max(now + wait(outage.failed_tries, random()));
+                    outage.on_request = false;
+                    outage.why = why;
+                    // No other module will fare better.
+                    outage.round.take_if(|_| matches!(how, Failure::Unreached));
+                }
+                if let Some(wish) = wish {
+                    outage.next_try = outage.next_try.max(wish);
+                    outage.on_request = true;
+                    outage.round = None;
+                }
+            }
+            None if wish.is_some() || is_full => {
                 tracing::warn!(upstream = self.host, role = self.role.word(), why, "an upstream is down: it is left alone for a while");
                 state.outage = Some(Outage {
                     since: SystemTime::now(),
                     begun: now,
                     why,
-                    next_try: wish.unwrap_or_else(|| now + wait(0, random())),
-                    failed_tries: 0,
+                    next_try: wish.unwrap_or_else(|| now + wait(failed_tries, random())),
+                    failed_tries,
                     trying: false,
+                    round: None,
                     on_request: wish.is_some(),
                 });
             }
-            (None, _) => {}
+            None => {}
         }
     }
 
@@ -265,10 +325,21 @@ pub(super) enum Admitted {
     Tries(Trial),
 }
 
+/// How an ask failed.
+#[derive(Clone, Copy)]
+enum Failure {
+    Unreached,
+    Answered { limited: Option<Duration> },
+}
+
 /// Leave to ask once, to be settled by how that went, up to the last byte of the answer. One that is dropped has told nothing.
 pub(super) struct Pass {
     breaker: Arc<Breaker>,
     module: Option<ModulePath>,
+    /// It is let through to find out whether the upstream is back.
+    round: Option<u64>,
+    /// No answer has begun, and others wait for it.
+    waits: bool,
 }
 
 impl Pass {
@@ -277,13 +348,28 @@ impl Pass {
         &self.breaker.host
     }
 
+    /// An answer has begun, which may be long: others need not wait for its end.
+    pub(super) fn begun(&mut self) {
+        if std::mem::take(&mut self.waits)
+            && let Some(round) = self.breaker.lock().round_of(self)
+        {
+            round.waiting.forget(self.module.as_ref());
+        }
+    }
+
     pub(super) fn settle(self, went: Went) {
         match went {
-            Went::Well => self.breaker.succeeded(false),
-            Went::Unreached { why } => self.breaker.failed(|row| row.unreached = row.unreached.saturating_add(1), why, None),
-            Went::Badly { why, limited } => self.breaker.failed(|row| row.note(self.module.as_ref()), why, limited),
+            Went::Well => self.breaker.succeeded(&self),
+            Went::Unreached { why } => self.breaker.failed(&self, why, Failure::Unreached),
+            Went::Badly { why, limited } => self.breaker.failed(&self, why, Failure::Answered { limited }),
             Went::Neither => {}
         }
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        self.begun();
     }
 }
 
@@ -293,17 +379,26 @@ pub(super) struct Trial {
 }
 
 impl Trial {
-    /// It answered, whatever: it may be asked.
+    /// It answered, whatever: a few modules may be asked for, this one first.
     pub(super) fn answered(self, module: Option<&ModulePath>) -> Pass {
-        self.breaker.succeeded(true);
-        self.breaker.pass(module)
+        let mut state = self.breaker.lock();
+        state.rounds = state.rounds.wrapping_add(1);
+        let number = state.rounds;
+        // Something that was asked before the outage may have been answered meanwhile.
+        let round = state.outage.as_mut().map(|outage| {
+            let mut round = Round { number, waiting: Modules::default(), failed: Modules::default() };
+            round.waiting.note(module);
+            outage.round = Some(round);
+            number
+        });
+        drop(state);
+        self.breaker.pass(module, round)
     }
 
     /// It is still down, and left alone for longer.
     pub(super) fn failed(self, why: String) -> Down {
         let now = (self.breaker.clock)();
         let mut state = self.breaker.lock();
-        // Something that was asked before the outage may have been answered meanwhile.
         let Some(outage) = &mut state.outage else {
             return Down { host: self.breaker.host.clone(), role: self.breaker.role, since: SystemTime::now(), why };
         };

@@ -81,6 +81,9 @@ pub enum UpstreamError {
     },
 }
 
+/// An upstream, to those who are not meant to know which.
+pub(super) const WHO: &str = "an upstream proxy";
+
 /// What took too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slow {
@@ -110,7 +113,6 @@ impl UpstreamError {
     /// What whoever asked may read. Which host it was, at which port, and its own reasons are in the log: those who ask are not all meant
     /// to know what stands behind the gateway.
     pub fn told(&self) -> String {
-        const WHO: &str = "an upstream proxy";
         match self {
             Self::Off | Self::Denied(_) => self.to_string(),
             Self::Down(down) => format!("{} and was not asked", down.summary_of(WHO)),
@@ -139,15 +141,16 @@ impl UpstreamError {
         }
     }
 
-    /// What it tells of the upstream. One that answers is up, whatever it answers, unless it says itself that it is not.
+    /// What it tells of the upstream. One that answers is up, whatever it answers, unless it says itself that it is not; one that was
+    /// reached and began no answer may have stumbled over what was asked.
     pub(super) fn went(&self) -> Went {
         let badly = |limited| Went::Badly { why: self.to_string(), limited };
         match self {
             Self::Off | Self::Denied(_) | Self::Down(_) | Self::Held { .. } => Went::Neither,
-            Self::Timeout { what: Slow::Connecting | Slow::Head, .. } | Self::Failed { connected: false, .. } => {
+            Self::Timeout { what: Slow::Connecting, .. } | Self::Failed { connected: false, .. } => {
                 Went::Unreached { why: self.to_string() }
             }
-            Self::Timeout { what: Slow::Body, .. } | Self::Failed { connected: true, .. } | Self::Cut { .. } => badly(None),
+            Self::Timeout { what: Slow::Head | Slow::Body, .. } | Self::Failed { connected: true, .. } | Self::Cut { .. } => badly(None),
             Self::Status { status: 429, retry_after, .. } => badly(*retry_after),
             Self::Status { status: 500.., .. } => badly(None),
             Self::Status { .. } | Self::Redirect { .. } | Self::Malformed { .. } => Went::Well,

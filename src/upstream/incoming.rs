@@ -32,7 +32,8 @@ impl Incoming {
     }
 
     /// Its end is to settle `ask`, and to be counted: as `outcome`, if nothing goes wrong from here on.
-    pub(super) fn settles(&mut self, ask: Ask, outcome: Option<UpstreamOutcome>) {
+    pub(super) fn settles(&mut self, mut ask: Ask, outcome: Option<UpstreamOutcome>) {
+        ask.begun();
         (self.ask, self.outcome) = (Some(ask), outcome);
     }
 

@@ -43,6 +43,7 @@ pub(crate) use chain::Walk;
 use client::{Clients, Forbidden, Trust};
 pub use client::{SetupError, proxy_for};
 use credentials::Credentials;
+use error::WHO;
 pub use error::{Slow, UpstreamError};
 use http_date::Skew;
 pub(crate) use incoming::Incoming;
@@ -176,7 +177,7 @@ impl Upstream {
         }
         let role = target.role();
         let side = self.side(role);
-        let ask = self.admitted(hop, target).await?;
+        let ask = self.admitted(hop, target, principal).await?;
         let begun = Instant::now();
         let outcome = self.follow(hop, &url, target, principal).await;
         let word = counted(&outcome);
@@ -323,7 +324,7 @@ impl Upstream {
                     }
                 }
                 let content_type = if encoded { None } else { content_type.as_deref() };
-                let text = absence::text(content_type, &body, cut, || absence_line(target, incoming.host(), status));
+                let text = absence::text(content_type, &body, cut, || absence_line(target, status));
                 Ok(Reply::Absent(Absent { status: status.as_u16(), text }))
             }
             other => Err(UpstreamError::Status { host: incoming.host().to_owned(), status: other.as_u16(), retry_after }),
@@ -399,10 +400,12 @@ fn inner_of(hop: &Hop, response: &reqwest::Response) -> Inner {
 #[derive(Clone, Copy)]
 struct Direct;
 
-fn absence_line(target: Target<'_>, host: &str, status: StatusCode) -> String {
+/// Told to whoever asks, and cached: it names nobody.
+fn absence_line(target: Target<'_>, status: StatusCode) -> String {
+    let answered = format!("{WHO} answered {}\n", status.as_u16());
     match target.path() {
-        Some(path) => format!("not found: {path}: {host} answered {status}\n"),
-        None => format!("not found: {host} answered {status}\n"),
+        Some(path) => format!("not found: {path}: {answered}"),
+        None => format!("not found: {answered}"),
     }
 }
 

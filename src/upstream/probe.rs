@@ -11,12 +11,13 @@ use crate::config::Hop;
 use crate::observe::metrics::UpstreamOutcome;
 
 impl Upstream {
-    /// Leave to ask a hop for this. One that is down and due to be tried is tried first: any answer of its base means that it is up.
+    /// Leave to ask a hop for this. One that is down and due to be tried is tried first: any answer of its base lets a few through.
+    /// That takes its time, in which the path may become private: it is permitted anew.
     ///
     /// # Errors
     ///
-    /// `Down` where it is left alone, or did not answer.
-    pub(super) async fn admitted(&self, hop: &Hop, target: Target<'_>) -> Result<Ask, UpstreamError> {
+    /// `Down` where it is left alone, or did not answer; `Denied` where the path may not leave any more.
+    pub(super) async fn admitted(&self, hop: &Hop, target: Target<'_>, principal: &str) -> Result<Ask, UpstreamError> {
         let side = self.side(target.role());
         let pass = match self.breakers.of(&hop.url, side.role).admit(target.path())? {
             Admitted::Asks(pass) => pass,
@@ -25,7 +26,11 @@ impl Upstream {
                 let _told = side.told();
                 side.tell();
                 match self.probe(hop, target).await {
-                    Ok(()) => trial.answered(target.path()),
+                    Ok(()) => {
+                        let pass = trial.answered(target.path());
+                        self.permit(target, principal).await?;
+                        pass
+                    }
                     Err(error) => return Err(trial.failed(error.to_string()).into()),
                 }
             }

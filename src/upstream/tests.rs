@@ -106,6 +106,14 @@ async fn only_200_is_an_answer_and_only_404_and_410_are_absences() {
 }
 
 #[tokio::test]
+async fn an_absence_without_a_text_of_its_own_names_no_upstream() {
+    let fake = Fake::start().await;
+    fake.set(LIST, Act::status(404, "text/html", "<html>"));
+    let reply = ask(&upstream(&fake.config()), ModuleAsk::List).await;
+    assert!(matches!(reply, Ok(Reply::Absent(a)) if a.text == "not found: example.com/m: an upstream proxy answered 404\n"));
+}
+
+#[tokio::test]
 async fn a_broken_answer_is_a_failure_of_its_kind() {
     let fake = Fake::start().await;
     fake.set(LIST, Act::lying(100, b"short"));

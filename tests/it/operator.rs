@@ -148,6 +148,31 @@ fn tokens_are_made_listed_and_revoked_at_once() {
 }
 
 #[test]
+fn settings_are_judged_over_the_socket_alone_and_no_other_command_is_long() {
+    let gateway = Gateway::builder().config(SETTINGS).start();
+    let authorization = format!("Bearer {}", gateway.admin_token());
+    let ask = |command: &str, json: &str| {
+        let length = json.len().to_string();
+        let head = format!(
+            "POST /admin/{command} HTTP/1.1\r\nHost: h\r\nAuthorization: {authorization}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+        );
+        crate::support::http::send(gateway.admin_address(), &[head.as_bytes(), json.as_bytes()].concat()).expect("a reply")
+    };
+    let settings = r#"{"file":null,"variables":{}}"#;
+    let refused = ask("findings", settings);
+    assert_eq!(refused.status, 403, "{refused:?}");
+    assert!(refused.body_text().contains("admin.sock alone"), "{refused:?}");
+    assert_eq!(ask("findings", "null").status, 200);
+    for command in ["findings", "explain"] {
+        assert_eq!(ask(command, &" ".repeat((64 << 10) + 1)).status, 413, "{command}");
+    }
+    // What the socket brings may be long.
+    let long = format!("{}#{}\n", std::fs::read_to_string(gateway.config_file()).expect("settings"), "x".repeat(100 << 10));
+    std::fs::write(gateway.config_file(), long).expect("write the settings");
+    gateway.cli(&["check"]).ok();
+}
+
+#[test]
 fn check_and_config_tell_what_is_wrong_and_where() {
     let upstream = Upstream::start();
     let gateway = Gateway::builder().upstream(&upstream).config(SETTINGS).start();

@@ -15,6 +15,8 @@ use crate::support::zips::Module;
 const ALPHA: &str = "/example.net/alpha/@v/list";
 const BETA: &str = "/example.net/beta/@v/list";
 const BUSY: &str = "/example.net/busy/@v/list";
+/// So many that it is not about one of them.
+const ALL_BUSY: [&str; 3] = [BUSY, "/example.net/busier/@v/list", "/example.net/busiest/@v/list"];
 const OWNERS: &str = "[owners.pub]\nvisibility = \"public\"\n[owners.priv]\nvisibility = \"private\"\n";
 /// Everything is asked for again at once.
 const NOTHING_FRESH: &str = "[cache]\nfresh = \"0s\"\nnot_found = \"0s\"\n";
@@ -25,8 +27,10 @@ fn get(gateway: &Gateway, target: &str) -> Response {
 
 /// From now on it wants to be left alone for longer than any test takes.
 fn overload(upstream: &Upstream, gateway: &Gateway) {
-    upstream.answer(BUSY, Response::text(429, "").with("Retry-After", "300"));
-    assert_eq!(get(gateway, BUSY).status, 502);
+    for target in ALL_BUSY {
+        upstream.answer(target, Response::text(429, "").with("Retry-After", "300"));
+        get(gateway, target);
+    }
 }
 
 fn ready(gateway: &Gateway) -> (u16, String) {
@@ -107,8 +111,7 @@ fn one_that_is_down_is_passed_over_behind_a_bar_and_is_a_failure_behind_a_comma(
         let (first, second) = (Upstream::start(), Upstream::start());
         let chain = format!("[upstream]\ngoproxy = \"{}{separator}{}\"\n", first.url(), second.url());
         let gateway = Gateway::builder().upstream(&first).config(&chain).start();
-        first.answer(BUSY, Response::text(429, "").with("Retry-After", "300"));
-        get(&gateway, BUSY);
+        overload(&first, &gateway);
         let asked = first.seen().len();
         assert_eq!(get(&gateway, ALPHA).status, expected, "{separator}");
         assert_eq!(first.seen().len(), asked, "{separator}");

@@ -63,3 +63,14 @@ async fn the_same_is_looked_up_whether_or_not_something_is_hosted() {
         }
     }
 }
+
+#[tokio::test]
+async fn however_long_a_path_is_little_is_looked_up_for_it() {
+    let long = format!("github.com/acme/lib{}", "/x".repeat(2000));
+    for hosted in ["github.com/acme/lib", "example.org/other"] {
+        let world = World::new("m.toml");
+        world.store.host(hosted, "platform");
+        let looked_up = looked_up(&world, &long, "example.org/other").await;
+        assert!(looked_up.len() < 20, "{hosted} hosted: {} look-ups", looked_up.len());
+    }
+}

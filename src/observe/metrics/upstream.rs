@@ -107,7 +107,7 @@ impl UpstreamMetrics {
             received: families.counters("modgate_upstream_received_bytes_total", "Bytes of upstreams' answers' bodies.", &["upstream"])?,
             breaker: families.gauges(
                 "modgate_upstream_breaker_state",
-                "Whether an upstream is asked: 0 yes (closed), 1 probed (half-open), 2 not asked (open).",
+                "Whether an upstream is asked: 0 yes (closed), 1 its base or a few modules (half-open), 2 no (open).",
                 &["upstream"],
             )?,
             opened: families.counters("modgate_upstream_breaker_opened_total", "How often a breaker opened.", &["upstream"])?,

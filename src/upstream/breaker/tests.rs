@@ -1,3 +1,4 @@
+use super::row::FAILURES;
 use super::*;
 
 /// A breaker and the clock that it goes by.
@@ -29,6 +30,16 @@ impl World {
 
     fn refuses(&self) -> bool {
         self.breaker.admit(None).is_err()
+    }
+
+    /// The base answers, and these may be asked for.
+    fn answered(&self, module: &str) -> Pass {
+        self.trial().answered(Some(&module.parse().unwrap()))
+    }
+
+    /// No ask of this module is let through.
+    fn refuses_for(&self, module: &str) -> bool {
+        self.breaker.admit(Some(&module.parse().unwrap())).is_err()
     }
 
     fn trial(&self) -> Trial {
@@ -108,19 +119,97 @@ fn a_module_that_fails_again_and_again_is_one_failure_with_all_above_and_below_i
 }
 
 #[test]
-fn one_at_a_time_tries_it_and_any_answer_closes_it() {
+fn one_at_a_time_tries_it_and_what_goes_well_then_closes_it() {
     let world = due();
     let trial = world.trial();
     assert!(world.refuses(), "somebody tries it");
     assert_eq!(world.breaker.state(), BreakerState::HalfOpen);
     let pass = trial.answered(None);
-    assert!(!world.refuses() && world.breaker.down().is_none());
-    // The row begins anew, with how the ask itself goes.
-    pass.settle(badly());
-    (2..FAILURES).for_each(|_| world.fail());
+    assert_eq!((world.breaker.state(), world.breaker.down().is_some()), (BreakerState::HalfOpen, true), "a base says little");
+    pass.settle(Went::Well);
+    assert_eq!((world.breaker.state(), world.breaker.down()), (BreakerState::Closed, None));
+    // The row begins anew.
+    (1..FAILURES).for_each(|_| world.fail());
     assert!(!world.refuses());
     world.fail();
     assert!(world.refuses());
+}
+
+#[test]
+fn when_the_base_answers_a_few_modules_that_differ_are_let_through_at_once() {
+    let world = due();
+    let mut passes = vec![world.answered("example.com/a")];
+    assert!(world.refuses_for("example.com/a") && world.refuses_for("example.com/a/v2") && world.refuses_for("example.com"));
+    passes.extend(["example.com/b", "example.com/c"].map(|module| world.begin(module)));
+    assert!(world.refuses_for("example.com/d"), "enough of them wait");
+    // One that is given up makes room, as does a long answer that has begun.
+    drop(passes.pop());
+    passes.push(world.begin("example.com/d"));
+    assert!(world.refuses_for("example.com/e"));
+    passes[0].begun();
+    passes.push(world.begin("example.com/e"));
+    passes.remove(0).settle(Went::Well);
+    assert!(world.breaker.down().is_none());
+}
+
+#[test]
+fn a_module_that_fails_keeps_no_other_from_closing_it() {
+    let world = due();
+    world.answered("example.com/broken").settle(badly());
+    assert_eq!(world.breaker.state(), BreakerState::HalfOpen);
+    assert!(world.refuses_for("example.com/broken"), "it is one failure however often it is asked for");
+    world.begin("example.com/m").settle(Went::Well);
+    assert!(world.breaker.down().is_none());
+}
+
+#[test]
+fn while_modules_fail_though_the_base_answers_the_waits_go_on_growing() {
+    let world = due();
+    let mut waited = WAIT_FIRST;
+    for tries in 1..12 {
+        world.answered("example.com/a").settle(badly());
+        ["example.com/b", "example.com/c"].iter().for_each(|module| world.begin(module).settle(badly()));
+        assert_eq!(world.breaker.state(), BreakerState::Open, "{tries}");
+        waited = wait(tries, u32::MAX);
+        world.pass(waited / 2 - Duration::from_millis(1));
+        assert!(world.refuses_for("example.com/d"), "{tries}");
+        world.pass(waited / 2 + Duration::from_millis(1));
+    }
+    assert_eq!(waited, WAIT_MAX);
+    // No connection at all: whatever is asked for next.
+    world.answered("example.com/a").settle(unreached());
+    assert_eq!(world.breaker.state(), BreakerState::Open);
+}
+
+#[test]
+fn an_outage_that_follows_soon_goes_on_with_the_waits_of_the_last_one() {
+    for (after, tries) in [(RELAPSE - Duration::from_millis(1), 5), (RELAPSE, 0)] {
+        let world = due();
+        for tries in 1..5 {
+            world.trial().failed("still".to_owned());
+            world.pass(wait(tries, u32::MAX));
+        }
+        world.answered("example.com/m").settle(Went::Well);
+        world.pass(after);
+        (0..FAILURES).for_each(|_| world.fail());
+        world.pass(wait(tries, 0) - Duration::from_millis(1));
+        assert!(world.refuses(), "{after:?}");
+        world.pass(wait(tries, u32::MAX) - wait(tries, 0) + Duration::from_millis(1));
+        assert!(!world.refuses(), "{after:?}");
+    }
+}
+
+#[test]
+fn what_was_let_through_in_an_earlier_round_takes_no_place_in_a_later_one() {
+    let world = due();
+    let early = world.answered("example.com/a");
+    world.begin("example.com/b").settle(unreached());
+    world.pass(WAIT_MAX);
+    let late = world.answered("example.com/a");
+    drop(early);
+    assert!(world.refuses_for("example.com/a"));
+    late.settle(Went::Well);
+    assert!(world.breaker.down().is_none());
 }
 
 #[test]
@@ -163,21 +252,32 @@ fn a_late_failure_of_an_ask_from_before_makes_no_wait_longer_and_a_late_success_
 }
 
 #[test]
-fn a_limit_on_the_rate_holds_back_everything_at_once_up_to_a_bound() {
+fn a_limit_on_the_rate_that_several_modules_meet_holds_back_everything_up_to_a_bound() {
     let world = World::new();
     let (before, again) = (world.begin("example.com/m"), world.begin("example.com/m"));
-    world.begin("example.com/m").settle(limited(Duration::from_secs(20)));
-    assert!(world.refuses(), "one answer suffices");
+    for module in ["example.com/a", "example.com/a", "example.com/a/v2", "example.com/b"] {
+        world.begin(module).settle(limited(Duration::from_secs(20)));
+        assert!(!world.refuses(), "{module}: it may be about that one");
+    }
+    world.begin("example.com/c").settle(limited(Duration::from_secs(20)));
+    assert!(world.refuses(), "three suffice");
     before.settle(Went::Well);
     assert!(world.refuses(), "an answer to what was asked before does not end it");
     world.pass(Duration::from_secs(20) - Duration::from_millis(1));
     assert!(world.refuses());
-    // One that comes late makes it longer.
+    world.pass(Duration::from_millis(1));
+    // One alone, that comes late, makes it no longer.
     again.settle(limited(Duration::MAX));
+    world.answered("example.com/a").settle(limited(Duration::MAX));
+    world.begin("example.com/b").settle(limited(Duration::MAX));
     world.pass(RATE_HOLD_MAX - Duration::from_millis(1));
     assert!(world.refuses());
     world.pass(Duration::from_millis(1));
-    world.trial().answered(None).settle(limited(Duration::ZERO));
+    world.answered("example.com/a").settle(Went::Well);
+    assert!(!world.refuses());
+    for module in ["example.com/a", "example.com/b", "example.com/c"] {
+        world.begin(module).settle(limited(Duration::ZERO));
+    }
     assert!(!world.refuses(), "no wish at all");
 }
 

@@ -100,13 +100,15 @@ async fn failing_answers_of_one_module_open_no_breaker() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_reached_or_begins_no_answer_is_down_whatever_was_asked() {
+async fn what_cannot_be_reached_is_down_whatever_was_asked_and_a_module_that_hangs_is_one() {
     let hangs = World::new().await;
-    for _ in 0..5 {
-        hangs.fake.set(LIST, Act::Hang(Vec::new()));
-        assert!(matches!(hangs.get(&path()).await, Err(UpstreamError::Timeout { what: Slow::Head, .. })));
+    let upstream = hangs.upstream();
+    for version in 0..5 {
+        hangs.fake.set(&format!("/example.com/m/@v/v1.0.{version}.mod"), Act::Hang(Vec::new()));
+        let version: Version = format!("v1.0.{version}").parse().unwrap();
+        assert!(matches!(ask(&upstream, ModuleAsk::Mod(version)).await, Err(UpstreamError::Timeout { what: Slow::Head, .. })));
     }
-    assert!(matches!(hangs.get(&path()).await, Err(UpstreamError::Down(_))));
+    assert!(hangs.upstream().down().is_empty());
     let dead = World::new().await;
     dead.fake.die();
     for _ in 0..5 {
@@ -117,6 +119,67 @@ async fn what_cannot_be_reached_or_begins_no_answer_is_down_whatever_was_asked()
     dead.pass(Duration::from_secs(1));
     assert!(matches!(dead.get(&path()).await, Err(UpstreamError::Down(_))));
     assert_eq!(dead.upstream().down().len(), 1);
+}
+
+#[tokio::test]
+async fn what_becomes_private_while_the_base_is_asked_is_not_sent() {
+    fn publish(records: &crate::store::double::Double) {
+        records.host(path().as_str(), "default");
+    }
+    // While the base is asked, and while the permit after that is asked for.
+    for late in [false, true] {
+        let world = World::down().await;
+        let (records, answers) = (Arc::new(crate::store::double::Double::default()), Arc::new(tokio::sync::Semaphore::new(0)));
+        let gate = fake::gate(records.clone());
+        let upstream = Upstream::new(&world.fake.config(), gate, world.breakers.clone(), fake::metrics()).unwrap();
+        world.fake.set("/", Act::Gate(answers.clone(), Box::new(whole())));
+        world.pass(Duration::from_secs(1));
+        let before = world.fake.seen().len();
+        let published = async {
+            while world.fake.count("/") == 0 {
+                tokio::task::yield_now().await;
+            }
+            match late {
+                false => publish(&records),
+                true => *records.meanwhile.lock().unwrap() = Some(Box::new(publish)),
+            }
+            answers.add_permits(1);
+        };
+        let (asked, ()) = tokio::join!(ask(&upstream, ModuleAsk::List), published);
+        let error = asked.err();
+        assert!(matches!(error, Some(UpstreamError::Denied(Denied::Private(_)))), "{error:?}");
+        let seen = world.fake.seen().split_off(before);
+        assert_eq!(seen.iter().map(|seen| seen.target.as_str()).collect::<Vec<_>>(), ["/"]);
+        // It keeps no other from finding out whether the upstream is back.
+        let (public, list) = other(100);
+        world.fake.set(&list, whole());
+        assert!(body(ask_of(&upstream, &public, ModuleAsk::List).await).await.is_ok());
+        assert!(upstream.down().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_base_that_answers_before_modules_that_hang_lets_few_wait_and_ever_more_rarely() {
+    let world = World::down().await;
+    world.fake.set("/", whole());
+    for round in 1..4 {
+        world.pass(Duration::from_secs(60));
+        for number in 0..3 {
+            let error = world.fail(number, Act::Hang(Vec::new())).await;
+            assert!(matches!(error, UpstreamError::Timeout { what: Slow::Head, .. }), "{round} {number}: {error}");
+        }
+        for number in 3..10 {
+            assert!(matches!(world.fail(number, Act::Hang(Vec::new())).await, UpstreamError::Down(_)), "{round} {number}");
+        }
+        assert!(world.upstream().is_away(UpstreamRole::Modules));
+        assert_eq!(world.fake.count("/"), round);
+    }
+    // The wait is that of a fourth try by now: 8 s, of that at least a half.
+    world.pass(Duration::from_millis(3999));
+    assert!(matches!(world.get(&path()).await, Err(UpstreamError::Down(_))));
+    world.pass(Duration::from_millis(4001));
+    assert_eq!(world.get(&path()).await.unwrap(), b"v1.0.0\n");
+    assert!(!world.upstream().is_away(UpstreamRole::Modules));
 }
 
 #[tokio::test]
@@ -226,7 +289,10 @@ async fn retry_after_is_heeded_for_what_was_asked_and_nothing_else() {
 async fn a_rate_that_is_too_high_holds_everything_back_for_half_a_minute_at_most() {
     let world = World::new().await;
     world.fake.set(LIST, whole());
-    assert!(matches!(world.fail(0, later(429, 600)).await, UpstreamError::Status { .. }));
+    for number in 0..3 {
+        assert!(world.upstream().down().is_empty(), "{number}: it may be about that one alone");
+        assert!(matches!(world.fail(number, later(429, 600)).await, UpstreamError::Status { .. }));
+    }
     assert!(matches!(world.get(&path()).await, Err(UpstreamError::Down(_))));
     world.pass(Duration::from_secs(30));
     assert_eq!(world.get(&path()).await.unwrap(), b"v1.0.0\n");
