@@ -36,7 +36,7 @@ pub enum RestoreError {
     #[error(transparent)]
     DataDir(#[from] OpenError),
     /// It holds a gateway's data.
-    #[error("data directory {} is in use: a backup is restored into an empty one; move that away, or name another with --data-dir", .0.display())]
+    #[error("data directory {} is not empty: a backup is restored into an empty one; move that away, or name another with --data-dir", .0.display())]
     NotEmpty(PathBuf),
     /// The disk.
     #[error("cannot write to {}: {source}", path.display())]
