@@ -23,7 +23,7 @@ use crate::observe::audit::Actor;
 use crate::observe::chain;
 use crate::observe::metrics::OwnerClass;
 use crate::protocol::{Base, ModuleAsk, SumdbAsk, SumdbWhat};
-use crate::store::{Delete, StoreError};
+use crate::store::{Delete, Scope, StoreError};
 use crate::sumdb::Client;
 use crate::sumdb::proxy::{Proxy, ProxyError};
 
@@ -246,6 +246,7 @@ pub fn seconds(wait: &Duration) -> u64 {
 }
 
 /// What a principal without the right to read is told.
+const NO_PUBLISH: &str = "you may not publish here: it takes an owner of the settings, and its member or a token with the scope publish";
 const NO_READ: &str = "your token may not read: it has no scope read";
 
 /// Where public modules come from.
@@ -392,7 +393,7 @@ impl Gateway {
         }
         // A name that no owner can have answers like one that no owner has.
         let may = owner.map_or_else(|| at_no_owner(who, BaseAccess::Forbidden), |owner| self.access.publish(who, owner));
-        allow(may, "you may not publish here: it takes an owner of the settings, and its member or a token with the scope publish")?;
+        allow(may, &who.lacks(Scope::Publish, owner).unwrap_or_else(|| NO_PUBLISH.to_owned()))?;
         let Some(owner) = owner else { return Err(no_owner().into()) };
         let publisher = Publisher { actor: actor.clone(), may_read: self.access.may_read(who, owner) };
         let published = self.hosted.publish(owner, &publisher, content_type, body).await?;

@@ -8,14 +8,14 @@ use crate::module::ModulePath;
 use crate::observe::audit::{Actor, Event};
 use crate::store::{MakePublic, Release};
 
-/// A claimed host, one made public, or a tombstone.
+/// A claimed host, one made public, one released for good, or a tombstone.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ClaimLine {
-    /// `claim`, `public` or `tombstone`
+    /// `claim`, `public`, `tombstone` or `released`
     pub kind: String,
     /// The host, or the module path.
     pub name: String,
-    /// Whose; empty for a host that was made public.
+    /// Whose; empty for a host that was made public or released.
     pub owner: String,
     /// When it was claimed or made public, RFC 3339.
     pub since: Option<String>,
@@ -70,7 +70,11 @@ impl Operations {
             since: None,
             by: None,
         });
-        Ok(claims.chain(made_public).chain(tombstones).collect())
+        // A host that was made public after that is told as public.
+        let released = index.released.iter().filter(|host| !index.claims.contains_key(*host) && !index.made_public.contains_key(*host));
+        let released =
+            released.map(|host| ClaimLine { kind: "released".to_owned(), name: host.clone(), owner: String::new(), since: None, by: None });
+        Ok(claims.chain(made_public).chain(tombstones).chain(released).collect())
     }
 
     /// Makes a host public: it is not unknown any more, and publishing does not claim it.
@@ -117,7 +121,8 @@ impl Operations {
             return match self.stores.records.release_host(&host, &actor.by).await? {
                 Release::Released(_) => {
                     self.audit.record_durably(actor, &[Event::ClaimReleased { name: host.clone() }]).await;
-                    Ok(Released { text: format!("{host} is not claimed any more, and publishing does not claim it again") })
+                    let text = format!("{host} is not claimed any more, and publishing does not claim it again");
+                    Ok(Released { text: text + &self.stays_private(&host).await? })
                 }
                 Release::Absent | Release::Hosted => Err(OperationError::Absent(format!("{host} is not claimed"))),
             };
@@ -131,6 +136,18 @@ impl Operations {
                 Release::Absent | Release::Hosted => Err(OperationError::Absent(format!("{host} was not made public"))),
             };
         }
+        self.release_path(ask, actor).await
+    }
+
+    /// What still keeps all of a host private: the end of a sentence, empty if nothing does.
+    async fn stays_private(&self, host: &str) -> Result<String, OperationError> {
+        let Ok(path) = host.parse::<ModulePath>() else { return Ok(String::new()) };
+        let kept = self.policy.keeps_private(&path).await?;
+        Ok(kept.map_or_else(String::new, |verdict| format!("; it stays private: rule {}, {}", verdict.rule, verdict.where_)))
+    }
+
+    /// Gives up a tombstone.
+    async fn release_path(&self, ask: ReleaseAsk, actor: &Actor) -> Result<Released, OperationError> {
         let path: ModulePath = ask.name.parse().map_err(|e| OperationError::Bad(format!("{e}")))?;
         match self.stores.records.release_path(&path, &actor.by).await? {
             Release::Released(_) => {

@@ -35,6 +35,9 @@ impl Operations {
                 "{module} is private: upstream is not asked for it; see `modgate explain {module}`"
             )));
         }
+        if self.config.upstream.goproxy.is_empty() {
+            return Err(OperationError::Refused("upstream is off: nobody can be asked; what is cached stays".to_owned()));
+        }
         let renewed = self.cache.refresh(&module, version.as_ref(), OPERATOR).await;
         let renewed = renewed.map_err(|error| StoreError::Unavailable(Box::new(error)))?;
         let error = |outcome: &Result<u16, CacheError>| outcome.as_ref().err().map(ToString::to_string);

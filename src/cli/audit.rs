@@ -67,13 +67,14 @@ fn columns(line: &str) -> String {
     text + &rest.join(" ") + "\n"
 }
 
-/// A value in one column, whatever it holds.
+/// A value in one column, whatever it holds: lines are set apart by `; `.
 fn shown(value: &Value) -> String {
     let text = match value {
         Value::String(text) => text.clone(),
         Value::Array(values) => values.iter().map(shown).collect::<Vec<_>>().join(","),
         other => other.to_string(),
     };
+    let text = text.lines().collect::<Vec<_>>().join("; ");
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
@@ -101,8 +102,7 @@ mod tests {
 
     #[test]
     fn a_line_for_people_keeps_to_its_columns() {
-        let line =
-            r#"{"time":"T","event":"token-made","name":"a\tb\n","scopes":["read","publish"],"expires":null,"by":"operator","node":"n"}"#;
-        assert_eq!(columns(line), "T\ttoken-made\toperator\t-\tname=a?b? node=n scopes=read,publish\n");
+        let line = r#"{"time":"T","event":"token-made","name":"a\tb\u0007","text":"one\ntwo\n","scopes":["read","publish"],"expires":null,"by":"operator","node":"n"}"#;
+        assert_eq!(columns(line), "T\ttoken-made\toperator\t-\tname=a?b? node=n scopes=read,publish text=one; two\n");
     }
 }

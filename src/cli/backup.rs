@@ -5,7 +5,7 @@ use std::io::{self, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Args;
 
 use super::connection::Connection;
@@ -35,7 +35,7 @@ impl Options {
 /// Writes a backup, and reads it while it is written: a file that appears is whole.
 pub async fn take(server: Connection, options: &Options) -> anyhow::Result<ExitCode> {
     if options.is_standard() {
-        let foot = copy(server, io::stdout().lock()).await?;
+        let foot = copy(server, io::stdout().lock(), "standard output").await?;
         return Ok(code(&foot.findings));
     }
     let to = std::path::absolute(&options.file)?;
@@ -44,10 +44,13 @@ pub async fn take(server: Connection, options: &Options) -> anyhow::Result<ExitC
     }
     let folder = to.parent().unwrap_or(Path::new("/"));
     let disk = Disk::default();
-    let staged = disk.stage(folder).with_context(|| format!("cannot write to {}", folder.display()))?;
-    let foot = copy(server, staged.as_file()).await?;
+    if !folder.is_dir() {
+        bail!("cannot write {}: there is no folder {}", to.display(), folder.display());
+    }
+    let staged = disk.stage(folder)?;
+    let foot = copy(server, staged.as_file(), &to.display().to_string()).await?;
     let (file, path) = staged.into_parts();
-    disk.persist(&file, path, &to)?;
+    disk.persist(&file, path, &to).with_context(|| format!("cannot finish {}", to.display()))?;
     let Foot { versions, blobs, bytes, .. } = &foot;
     out::print(&format!("{}: {versions} hosted versions, {blobs} blobs, {bytes} bytes\n", to.display()))?;
     Ok(code(&foot.findings))
@@ -62,29 +65,50 @@ fn code(findings: &[String]) -> ExitCode {
     if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(FAILED) }
 }
 
-/// Copies the archive, and reads it meanwhile, to its end.
-async fn copy(server: Connection, out: impl Write) -> anyhow::Result<Foot> {
+/// Why an archive was not copied.
+#[derive(Debug, thiserror::Error)]
+enum CopyError {
+    /// What is written to.
+    #[error("cannot write the archive to {to}")]
+    Write {
+        /// As an operator named it.
+        to: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// What is read.
+    #[error("no whole archive came")]
+    Archive(#[from] BackupError),
+}
+
+/// Copies the archive, and reads it meanwhile, to its end. `name`: what `out` is, for errors.
+async fn copy(server: Connection, out: impl Write, name: &str) -> anyhow::Result<Foot> {
     let Connection::Local(operations) = server else {
-        return read(server.stream(BACKUP)?, out).map_err(Into::into);
+        return read(server.stream(BACKUP)?, out, name).map_err(Into::into);
     };
     let snapshot = operations.snapshot(&Actor::local(OPERATOR)).await?;
     let (from, to) = io::pipe()?;
     let writer = std::thread::spawn(move || snapshot.write(to));
-    let copied = read(from, out);
-    match writer.join() {
+    let copied = read(from, out, name);
+    match (writer.join(), copied) {
         // What stopped it says more than that it stopped.
-        Ok(Err(error)) if copied.is_err() => Err(error.into()),
-        _ => Ok(copied?),
+        (Ok(Err(error)), Err(CopyError::Archive(_))) => Err(error.into()),
+        (_, copied) => Ok(copied?),
     }
 }
 
-fn read(from: impl Read, to: impl Write) -> Result<Foot, BackupError> {
-    let mut copied = BufReader::with_capacity(PIECE_BYTES, Copied { from, to });
-    let foot = backup::read(&mut copied, |_| Ok(()), |_, _| Ok(()))?;
-    // The archive's own end, after its last file.
-    io::copy(&mut copied, &mut io::sink())?;
-    copied.get_mut().to.flush()?;
-    Ok(foot)
+fn read(from: impl Read, to: impl Write, name: &str) -> Result<Foot, CopyError> {
+    let mut copied = BufReader::with_capacity(PIECE_BYTES, Copied { from, to, failed: None });
+    let read = backup::read(&mut copied, |_| Ok(()), |_, _| Ok(())).and_then(|foot| {
+        // The archive's own end, after its last file.
+        io::copy(&mut copied, &mut io::sink())?;
+        Ok(foot)
+    });
+    let Copied { to, failed, .. } = copied.get_mut();
+    let written = failed.take().map_or_else(|| to.flush(), Err);
+    written.map_err(|source| CopyError::Write { to: name.to_owned(), source })?;
+    Ok(read?)
 }
 
 /// Puts a backup back into the data directory, which nothing may live in, and opens it.
@@ -113,12 +137,45 @@ pub fn put(global: &Global, options: &Options) -> anyhow::Result<ExitCode> {
 struct Copied<R, W> {
     from: R,
     to: W,
+    /// Why it could not be.
+    failed: Option<io::Error>,
 }
 
 impl<R: Read, W: Write> Read for Copied<R, W> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let n = self.from.read(into)?;
-        self.to.write_all(&into[..n])?;
+        if let Err(error) = self.to.write_all(&into[..n]) {
+            let kind = error.kind();
+            self.failed = Some(error);
+            return Err(kind.into());
+        }
         Ok(n)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::chain;
+
+    /// A disk without room.
+    struct Full;
+
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_disk_that_is_full_names_the_file_and_an_archive_that_is_none_does_not() {
+        let told = read(&b"anything"[..], Full, "/backups/b.tar").unwrap_err();
+        assert_eq!(chain(&told), "cannot write the archive to /backups/b.tar: no storage space");
+        let told = read(&b"anything"[..], io::sink(), "/backups/b.tar").unwrap_err();
+        assert!(matches!(told, CopyError::Archive(_)), "{told:?}");
     }
 }

@@ -1,5 +1,6 @@
 //! `modgate check`: settings, data directory, listeners, the limit of file descriptors, the way upstream, keys and certificates, the
-//! clock, and what is hosted, all by the settings that a start or a reload would find now; a line a finding.
+//! clock, and what is hosted, all by the settings that a start or a reload would find now; a line a finding. With `--server` no
+//! listener of this machine is tried.
 
 mod clock;
 mod descriptors;
@@ -60,7 +61,10 @@ async fn findings_of(global: &Global, config: &Config) -> Vec<String> {
         };
         findings.extend(looked.await.unwrap_or_else(|error| vec![format!("data_dir: {}", chain(error.as_ref()))]));
     }
-    findings.extend(listeners::findings(&config.server, running.as_ref()));
+    // A gateway elsewhere may be reached at a port here, by a tunnel or because it is this very one: its addresses are its own.
+    if global.server.is_none() {
+        findings.extend(listeners::findings(&config.server, running.as_ref()));
+    }
     findings
 }
 

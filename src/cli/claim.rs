@@ -11,7 +11,7 @@ use crate::admin::{ClaimLine, MakePublicAsk, MoveAsk, MoveDone, ReleaseAsk, Rele
 /// The claim commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// List claimed hosts, hosts made public, and the paths of deleted modules that stay private
+    /// List claimed hosts, hosts made public, the paths of deleted modules that stay private, and hosts released for good
     List {
         /// One JSON object a line
         #[arg(long)]

@@ -13,6 +13,9 @@ pub fn run() -> anyhow::Result<ExitCode> {
     let stdin = io::stdin();
     let password = if stdin.is_terminal() { ask()? } else { read(stdin.lock())? };
     let hash = hash_password(&password)?;
+    if !fits_netrc(&password) {
+        out::tell("warning: ~/.netrc cannot carry a password with white space, and the go command takes it from nowhere else");
+    }
     out::print(&format!("{hash}\n"))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -23,6 +26,11 @@ fn ask() -> anyhow::Result<String> {
         bail!("the two passwords differ");
     }
     Ok(first)
+}
+
+/// Whether it is one word there.
+fn fits_netrc(password: &str) -> bool {
+    !password.contains(char::is_whitespace)
 }
 
 /// All of the input but one final newline.
@@ -52,6 +60,14 @@ mod tests {
         assert_eq!(of(b" a b "), " a b ");
         assert_eq!(of(b""), "");
         assert!(read(&b"\xff\n"[..]).is_err());
+    }
+
+    #[test]
+    fn a_password_with_white_space_does_not_fit_netrc() {
+        assert!(fits_netrc("correct-horse"));
+        for spaced in ["correct horse", "a\tb", "a\n", "a\u{a0}b"] {
+            assert!(!fits_netrc(spaced), "{spaced:?}");
+        }
     }
 
     #[test]

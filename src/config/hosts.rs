@@ -1,7 +1,8 @@
 //! Hosts whose character is known: public as a whole, or shared by strangers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::Source;
 use super::problem::Wrong;
 
 /// The shipped list.
@@ -16,6 +17,8 @@ pub struct PublicHosts {
     pub shared: BTreeSet<String>,
     /// Those of `shared` where a module may lie right below the host (gopkg.in/yaml.v3).
     pub flat: BTreeSet<String>,
+    /// Where the settings list a host that the shipped list does not.
+    pub sources: BTreeMap<String, Source>,
 }
 
 /// What a line of the list says of its host.

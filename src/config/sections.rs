@@ -198,7 +198,11 @@ fn private(r: &mut Reader) -> Private {
                 let found = format!("it {}, and listed (here or in the shipped list) as {}", say(kind), say(before));
                 r.wrong(source, "private.public_hosts", expected, found, None);
             }
-            _ => known.insert(host, kind),
+            Some(_) => {}
+            None => {
+                known.sources.insert(host.clone(), source);
+                known.insert(host, kind);
+            }
         }
     }
     Private {

@@ -193,7 +193,13 @@ impl Opened {
                 format!("it lies {side} {}, which {state}", place.path)
             }
             Where::Setting { pattern, .. } => format!("the private pattern {pattern} spells it out, or a path below it"),
-            Where::Key(_) | Where::Claim { .. } | Where::BuiltIn => format!("it lies {side} what is private"),
+            Where::Key(_)
+            | Where::Claim { .. }
+            | Where::MadePublic { .. }
+            | Where::Shipped
+            | Where::KnownHost
+            | Where::UnknownHostAllowed
+            | Where::BuiltIn => format!("it lies {side} what is private"),
         }
     }
 }

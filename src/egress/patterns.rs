@@ -71,6 +71,12 @@ impl Patterns {
         self.all.iter()
     }
 
+    /// The pattern `host/*` of this host (lower case): it names no module, and matches every one.
+    pub(super) fn all_of(&self, host: &str) -> Option<&Set> {
+        let spelled = self.by_literal.get(host).into_iter().flatten().filter_map(|&i| self.all.get(i));
+        spelled.into_iter().find(|set| set.pattern.as_str().trim_end_matches('/').to_ascii_lowercase().strip_prefix(host) == Some("/*"))
+    }
+
     /// The first pattern that matches `lower` or a prefix of it. `lower` is a path in lower case.
     pub(super) fn first_match(&self, lower: &str) -> Option<&Set> {
         let candidates = [""].into_iter().chain(path_prefixes(lower)).filter_map(|prefix| self.by_literal.get(prefix)).flatten();

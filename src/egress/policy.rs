@@ -21,7 +21,7 @@ pub struct Policy {
     pub(super) owners: BTreeMap<OwnerName, Visibility>,
     exceptions: Patterns,
     /// `private.patterns`, then every owner's `modules`.
-    private: Patterns,
+    pub(super) private: Patterns,
     /// The settings' own, without the owners'.
     pub(super) operators: Patterns,
     /// What private patterns spell out and do not match, and what lies above that, by key.
@@ -210,14 +210,27 @@ impl Policy {
                 UnknownHosts::Audit | UnknownHosts::Allow => Verdict { class: Class::Public, ..unknown },
             };
         }
-        verdict(Rule::Public, Where::BuiltIn)
+        verdict(Rule::Public, self.vouched(name.host(), facts))
+    }
+
+    /// What speaks for a host that no rule keeps private.
+    fn vouched(&self, host: &str, facts: Facts<'_>) -> Where {
+        if self.is_listed(host) {
+            return self.hosts.sources.get(host).cloned().map_or(Where::Shipped, Where::Key);
+        }
+        if let Some(made) = facts.made_public.and_then(|made| made.get(host)) {
+            return Where::MadePublic { since_unix: made.since_unix };
+        }
+        match self.unknown_hosts.value {
+            UnknownHosts::Allow => Where::UnknownHostAllowed,
+            UnknownHosts::Audit | UnknownHosts::Hold => Where::KnownHost,
+        }
     }
 
     /// Whether the host is neither listed nor made public, and no module of it is known.
     fn is_unknown(&self, host: &str, facts: Facts<'_>) -> bool {
-        let listed = self.hosts.whole.contains(host) || self.hosts.shared.contains(host);
         let made_public = facts.made_public.is_none_or(|made| made.contains_key(host));
-        !listed && !made_public && !facts.known.any_at_or_below(host)
+        !self.is_listed(host) && !made_public && !facts.known.any_at_or_below(host)
     }
 
     /// The private pattern that matches, with or without the path's `.git`s.

@@ -158,6 +158,9 @@ impl Policy {
     pub async fn keeps_private(&self, host: &ModulePath) -> Result<Option<Verdict>, StoreError> {
         let index = self.records.hosted_index().await?;
         let known = self.records.known();
+        if let Some(pattern) = self.private.all_of(&host.host().to_ascii_lowercase()) {
+            return Ok(Some(Verdict::new(host, Rule::Pattern, pattern.where_().clone())));
+        }
         let verdict = self.judge(host, Facts { tree: None, claims: &index.claims, made_public: None, claiming: None, known: &*known });
         // That a pattern spells the host out, to match below it, keeps nothing else of it.
         Ok((!verdict.is_public() && verdict.rule != Rule::Ancestor).then_some(verdict))

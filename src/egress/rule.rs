@@ -127,6 +127,17 @@ pub enum Where {
     },
     /// What is hosted here, or was.
     Hosted(Place),
+    /// An operator made the host public.
+    MadePublic {
+        /// When, seconds since 1970.
+        since_unix: u64,
+    },
+    /// The shipped list of hosts.
+    Shipped,
+    /// No list has the host, and a module of it is known.
+    KnownHost,
+    /// Nothing speaks for the host, and `private.unknown_hosts` asks for nothing.
+    UnknownHostAllowed,
     /// The product itself.
     BuiltIn,
 }
@@ -135,20 +146,21 @@ impl fmt::Display for Where {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Setting { source, .. } | Self::Key(source) => source.fmt(f),
-            Self::Claim { since_unix, .. } => match date(*since_unix) {
-                Some(date) => write!(f, "claim of {date}"),
-                None => write!(f, "claim of {since_unix}"),
-            },
+            Self::Claim { since_unix, .. } => write!(f, "claim of {}", day(*since_unix)),
+            Self::MadePublic { since_unix } => write!(f, "claim public of {}", day(*since_unix)),
             Self::Hosted(place) => place.fmt(f),
+            Self::Shipped => f.write_str("public-hosts.txt (built-in)"),
+            Self::KnownHost => f.write_str("known host: a module of it was fetched here"),
+            Self::UnknownHostAllowed => f.write_str("unknown host: allowed by private.unknown_hosts"),
             Self::BuiltIn => f.write_str("built-in"),
         }
     }
 }
 
-/// The day in UTC, `YYYY-MM-DD`; none if the calendar does not reach so far.
-fn date(unix: u64) -> Option<time::Date> {
-    let seconds = i64::try_from(unix).ok()?;
-    OffsetDateTime::from_unix_timestamp(seconds).ok().map(OffsetDateTime::date)
+/// The day in UTC, `YYYY-MM-DD`; the seconds if the calendar does not reach so far.
+fn day(unix: u64) -> String {
+    let at = i64::try_from(unix).ok().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+    at.map_or_else(|| unix.to_string(), |at| at.date().to_string())
 }
 
 /// What would have kept a path private, had an exception or a known module not opened it.
@@ -181,7 +193,14 @@ impl Verdict {
     pub(super) fn new(path: &ModulePath, rule: Rule, where_: Where) -> Self {
         let pattern = match &where_ {
             Where::Setting { pattern, .. } => Some(pattern.clone()),
-            Where::Key(_) | Where::Claim { .. } | Where::Hosted(_) | Where::BuiltIn => None,
+            Where::Key(_)
+            | Where::Claim { .. }
+            | Where::Hosted(_)
+            | Where::MadePublic { .. }
+            | Where::Shipped
+            | Where::KnownHost
+            | Where::UnknownHostAllowed
+            | Where::BuiltIn => None,
         };
         Self { path: path.clone(), class: rule.class(), rule, where_, pattern, opened: None }
     }

@@ -39,7 +39,7 @@ pub enum RestoreError {
     #[error("data directory {}: the disk is full; make room on its file system, or name another directory with --data-dir", .0.display())]
     Full(PathBuf),
     /// It holds a gateway's data.
-    #[error("data directory {} is in use: a backup is restored into an empty one; move that away, or name another with --data-dir", .0.display())]
+    #[error("data directory {} is not empty: a backup is restored into an empty one; move that away, or name another with --data-dir", .0.display())]
     NotEmpty(PathBuf),
     /// The disk.
     #[error("cannot write to {}: {source}", path.display())]

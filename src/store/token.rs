@@ -1,5 +1,7 @@
 //! Tokens as they are kept.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::{hex, unix_now};
@@ -17,6 +19,17 @@ pub enum Scope {
     Delete,
     /// Everything, operations too.
     Admin,
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Read => "read",
+            Self::Publish => "publish",
+            Self::Delete => "delete",
+            Self::Admin => "admin",
+        })
+    }
 }
 
 /// SHA-256 of a token's text: tokens are random, so no slow hash is needed.

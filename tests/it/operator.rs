@@ -8,6 +8,7 @@ const SETTINGS: &str = r#"
 [private]
 patterns = ["corp.example.com"]
 public = ["corp.example.com/open"]
+public_hosts = ["listed.example.com"]
 [owners.platform]
 visibility = "private"
 modules = ["tools.example.com/platform/*"]
@@ -43,7 +44,8 @@ fn explain_names_the_rule_and_the_line_of_the_setting() {
         ("claimed.example.com/other", "private", "claim", "claim of 20".to_owned()),
         ("host.internal/x", "private", "never-public", "built-in".to_owned()),
         ("github.com/org", "private", "shared-root", "built-in".to_owned()),
-        ("example.net/alpha", "public", "public", "built-in".to_owned()),
+        ("example.net/alpha", "public", "public", "unknown host: allowed by private.unknown_hosts".to_owned()),
+        ("listed.example.com/x", "public", "public", at("listed.example.com")),
     ];
     let mut told = vec![];
     for (path, class, rule, place) in &cases {
@@ -81,15 +83,32 @@ fn egress_lists_what_left_and_a_claim_is_undone() {
     assert!(gateway.cli(&["claim", "list"]).ok().starts_with("claim\tclaimed.example.com\tdefault\t"));
     assert_eq!(gateway.cli(&["claim", "release", "nobody.example.com"]).code, Some(1));
     gateway.cli(&["claim", "release", "claimed.example.com"]).ok();
-    assert_eq!(gateway.cli(&["claim", "list"]).ok(), "");
+    assert_eq!(gateway.cli(&["claim", "list"]).ok(), "released\tclaimed.example.com\t\t\t\n");
     // The module itself stays private; its neighbours may leave now, and publishing claims no more.
     assert!(gateway.cli(&["explain", "claimed.example.com/x"]).ok().starts_with("public "));
     assert!(gateway.cli(&["explain", "claimed.example.com/lib"]).ok().starts_with("hosted "));
     gateway.publish(&module("claimed.example.com/more")).is(201);
-    assert_eq!(gateway.cli(&["claim", "list"]).ok(), "");
+    assert_eq!(gateway.cli(&["claim", "list"]).ok(), "released\tclaimed.example.com\t\t\t\n");
     gateway.terminate();
     assert_eq!(gateway.cli(&["egress"]).ok(), ledger, "without a server");
     assert_eq!(gateway.cli(&["claim", "release", "claimed.example.com/lib"]).code, Some(1), "a module is hosted there");
+}
+
+#[test]
+fn a_release_tells_what_stays_private_and_a_refresh_that_nobody_can_be_asked() {
+    let settings = SETTINGS.replace("\"corp.example.com\"", "\"corp.example.com\", \"whole.example.com/*\"");
+    let off = "[upstream]\ngoproxy = \"off\"\nsumdb = \"off\"\n";
+    let gateway = Gateway::builder().config(&format!("{settings}{off}")).start();
+    let at = format!("{}:{}", gateway.config_file().display(), line_of(&gateway, "whole.example.com"));
+    for host in ["corp.example.com", "whole.example.com"] {
+        let published = gateway.publish(&module(&format!("{host}/lib")));
+        published.is(201);
+        assert!(published.body.contains("was private before (rule: pattern)"), "{}", published.body);
+        let kept = format!("it stays private: rule pattern, {at}");
+        gateway.cli(&["claim", "release", host]).prints(&[&kept]);
+    }
+    let refused = "upstream is off: nobody can be asked; what is cached stays";
+    gateway.cli(&["refresh", "example.net/alpha"]).says(&[refused]).failed();
 }
 
 #[test]
@@ -182,6 +201,8 @@ fn check_and_config_tell_what_is_wrong_and_where() {
     gateway.cli(&["check"]).ok();
     assert_eq!(gateway.cli(&["healthcheck"]).ok(), "ready\n");
     let server = format!("http://{}", gateway.admin_address());
+    // The one that is asked has its addresses itself.
+    assert_eq!(gateway.cli_with(&[("MODGATE_TOKEN", &gateway.admin_token())], &["check", "--server", &server]).ok(), "ok\n");
     assert_eq!(gateway.cli(&["healthcheck", "--server", &server]).ok(), "ready\n");
     assert_eq!(gateway.cli(&["healthcheck", "--server", "ftp://x"]).code, Some(2));
     assert_eq!(gateway.cli(&["config", "--server", &server]).code, Some(2), "it would be for nothing");

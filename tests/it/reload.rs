@@ -51,7 +51,12 @@ fn a_wrong_file_changes_nothing_and_each_problem_is_told_as_check_does() {
     // Nothing of the wrong file's good part was taken.
     gateway.configure(&good);
     let verified = "verified: nobody vouches for it: upstream.sumdb is off";
-    gateway.cli(&["explain", "corp.example.com/a"]).prints(&["public corp.example.com/a", "rule: public", "where: built-in", verified]);
+    gateway.cli(&["explain", "corp.example.com/a"]).prints(&[
+        "public corp.example.com/a",
+        "rule: public",
+        "where: unknown host: allowed by private.unknown_hosts",
+        verified,
+    ]);
     fs::remove_file(gateway.config_file()).expect("remove the settings");
     assert_eq!(gateway.reload().last().map(String::as_str), Some(REFUSED));
     assert_eq!(gateway.ask("GET", "/", &[]).status, 200);

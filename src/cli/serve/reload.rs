@@ -89,9 +89,15 @@ impl Running {
         for kept in &kept {
             tracing::warn!("{kept}");
         }
-        let changed = changed.join(", ");
-        tracing::info!(changed, "the settings were reloaded");
-        self.foundation.audit().record(&Actor::local(OPERATOR), &Event::Reload { taken: true, text: changed });
+        let waiting: Vec<&str> = kept.iter().map(|kept| kept.key.as_str()).collect();
+        let (changed, waiting) = (changed.join(", "), waiting.join(", "));
+        if waiting.is_empty() {
+            tracing::info!(changed, "the settings were reloaded");
+        } else {
+            tracing::info!(changed, waiting_for_restart = waiting, "the settings were reloaded");
+        }
+        let text = came_of(&changed, &waiting);
+        self.foundation.audit().record(&Actor::local(OPERATOR), &Event::Reload { taken: true, text });
         if let Some(house) = self.front.house() {
             super::warn_of(house.operations()).await;
         }
@@ -113,7 +119,30 @@ impl Running {
     }
 }
 
+/// What a reload did, for the audit trail: the keys that changed, and those that wait for a restart.
+fn came_of(changed: &str, waiting: &str) -> String {
+    match (changed, waiting) {
+        ("", "") => "nothing changed".to_owned(),
+        (changed, "") => changed.to_owned(),
+        ("", waiting) => format!("waiting for a restart: {waiting}"),
+        (changed, waiting) => format!("{changed}; waiting for a restart: {waiting}"),
+    }
+}
+
 /// What the server takes from the settings while it runs.
 pub(super) fn bounds(loaded: &Loaded) -> Bounds {
     Bounds { limits: Arc::new(loaded.config.limits.clone()), drain: loaded.config.server.drain }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_trail_tells_what_changed_and_what_waits_for_a_restart() {
+        assert_eq!(came_of("", ""), "nothing changed");
+        assert_eq!(came_of("log.level", ""), "log.level");
+        assert_eq!(came_of("", "server.listen"), "waiting for a restart: server.listen");
+        assert_eq!(came_of("log.level", "server.listen, log.format"), "log.level; waiting for a restart: server.listen, log.format");
+    }
 }

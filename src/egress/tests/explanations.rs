@@ -8,6 +8,8 @@ fn world() -> World {
     let mut world = World::new("/etc/modgate.toml");
     world.pattern("corp.example.com", 12);
     world.exception("code.example.com/oss*", 7);
+    world.public_host("listed.example.com", 9);
+    world.store.make_host_public("made.example.com");
     world.owner("data", crate::config::Visibility::Private, &["data.example.com/*"], 30);
     world.store.host("code.example.com/oss/inner", "data");
     world.store.bury("dead.example.com/x", "data");
@@ -35,6 +37,9 @@ async fn explanations_name_the_rule_the_place_and_the_remedy() {
         ("10.0.0.1/x", None),
         ("github.com/acme", None),
         ("golang.org/toolchain", None),
+        ("listed.example.com/x", None),
+        ("made.example.com/x", None),
+        ("new.example.com/x", None),
     ] {
         all += &format!("{}\n", Explanation::new(&world.decide(module).await, visible));
     }

@@ -129,6 +129,10 @@ fn by(verdict: &Verdict) -> String {
         Where::Hosted(place) => place.path.to_string(),
         Where::Claim { host, .. } => host.clone(),
         Where::Key(source) => source.to_string(),
+        Where::MadePublic { .. } => "made-public".to_owned(),
+        Where::Shipped => "shipped".to_owned(),
+        Where::KnownHost => "known-host".to_owned(),
+        Where::UnknownHostAllowed => "allowed".to_owned(),
         Where::BuiltIn => "built-in".to_owned(),
     };
     match &verdict.opened {

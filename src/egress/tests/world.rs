@@ -29,6 +29,7 @@ impl World {
             whole: hosts(&["k8s.io", "golang.org", "go.uber.org"]),
             shared: hosts(&["github.com", "gitlab.com", "gopkg.in", "pagure.io"]),
             flat: hosts(&["gopkg.in", "pagure.io"]),
+            sources: BTreeMap::new(),
         };
         let unknown_hosts = Sourced { value: UnknownHosts::Allow, source: Source::Default };
         let settings = Private { patterns: Vec::new(), public: Vec::new(), hosts, claim_hosts: true, unknown_hosts, miss: Miss::NotFound };
@@ -47,6 +48,11 @@ impl World {
     pub(super) fn exception(&mut self, text: &str, line: usize) {
         let pattern = self.sourced(text, line);
         self.settings.public.push(pattern);
+    }
+
+    pub(super) fn public_host(&mut self, host: &str, line: usize) {
+        self.settings.hosts.whole.insert(host.to_owned());
+        self.settings.hosts.sources.insert(host.to_owned(), Source::File(Arc::clone(&self.file), line));
     }
 
     pub(super) fn owner(&mut self, name: &str, visibility: Visibility, modules: &[&str], line: usize) {
