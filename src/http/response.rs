@@ -132,6 +132,7 @@ pub(super) fn refuse(refusal: &Refusal, request_id: &str) -> Answered {
     let failed = matches!(
         refusal,
         Refusal::Full
+            | Refusal::FullAtFirst
             | Refusal::FullAtDelete
             | Refusal::Upstream(_)
             | Refusal::UpstreamSlow(_)
@@ -165,7 +166,7 @@ pub(super) fn refuse(refusal: &Refusal, request_id: &str) -> Answered {
         Refusal::Full | Refusal::FullAtDelete => line(507, &text),
         Refusal::Upstream(_) => line(502, &text),
         Refusal::UpstreamSlow(_) => line(504, &text),
-        Refusal::Busy(_) | Refusal::Storage(_) => unavailable(&text),
+        Refusal::FullAtFirst | Refusal::Busy(_) | Refusal::Storage(_) => unavailable(&text),
     };
     let first_line = shown(&refusal.to_string()).lines().next().map(str::to_owned);
     let note = note(&mut reply);
