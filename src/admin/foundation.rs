@@ -111,7 +111,19 @@ impl Foundation {
         let upstream = Arc::new(Upstream::new(&config.upstream, gate.clone(), breakers.clone(), metrics.upstream.clone())?);
         let cache = Cache::new(stock.clone(), &config.cache, config.limits.queue, upstream.clone());
         let (stores, audit, metrics, stop, begun) = (stores.clone(), audit.clone(), metrics.clone(), stop.clone(), begun.clone());
-        Ok(Operations { config: Arc::new(config), stores, policy, access, upstream, cache, audit, metrics, stop, begun, looking: Arc::default() })
+        Ok(Operations {
+            config: Arc::new(config),
+            stores,
+            policy,
+            access,
+            upstream,
+            cache,
+            audit,
+            metrics,
+            stop,
+            begun,
+            looking: Arc::default(),
+        })
     }
 
     /// The audit trail.

@@ -23,21 +23,23 @@ async fn what_was_begun_is_done_and_recorded_though_nobody_waits_for_it() {
 
 #[test]
 fn findings_are_looked_for_off_the_async_threads() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(2).build().unwrap();
     runtime.block_on(async {
         let dir = tempfile::tempdir().unwrap();
         let settings = format!("data_dir = {:?}\n[upstream]\ngoproxy = \"off\"\nsumdb = \"off\"\n", dir.path().join("data").display());
         let (_foundation, operations) = Foundation::open(Config::from_toml(&settings).unwrap()).await.unwrap();
         // The policy's view is made by now.
         operations.findings(None).await.unwrap();
-        let (go_on, gate) = std::sync::mpsc::channel::<()>();
-        let busy = crate::observe::spawn_blocking(move || gate.recv());
+        let gate = Arc::new(std::sync::Barrier::new(3));
+        let busy = [gate.clone(), gate.clone()].map(|gate| crate::observe::spawn_blocking(move || gate.wait()));
         // Wrong settings need no store: whoever judged them here would be done at once.
         let written = serde_json::from_value(json!({ "file": ["x.toml", "["], "variables": {} })).unwrap();
         let mut looking = Box::pin(operations.findings(Some(written)));
         assert!(futures::poll!(&mut looking).is_pending(), "it did not wait for its thread");
-        go_on.send(()).unwrap();
+        gate.wait();
         assert!(matches!(looking.await, Err(OperationError::Bad(_))));
-        busy.await.unwrap().unwrap();
+        for busy in busy {
+            busy.await.unwrap();
+        }
     });
 }

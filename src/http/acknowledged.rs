@@ -5,10 +5,10 @@ use std::os::fd::AsRawFd;
 use pingora::protocols::l4::ext::get_tcp_info;
 use tokio::net::TcpStream;
 
-/// A full buffer opens again when so many segments fit (BSD; one is enough to others).
-const SEGMENTS: u64 = 2;
-/// Or when this part of it is free; Linux waits for half as much.
-const PART: u64 = 8;
+/// A full buffer opens again when so many segments fit: one or two, and what is half read counts as unread.
+const SEGMENTS: u64 = 4;
+/// Or when this part of it is free, which is the most that RFC 1122 has a receiver wait for.
+const PART: u64 = 2;
 /// What may be unheard at most, bytes: a client says by itself how large its window is.
 pub(super) const UNHEARD_MAX: u64 = 1 << 20;
 /// Where the kernel does not tell what was acknowledged (Linux before 6.2): it takes more when about so many bytes have gone.
