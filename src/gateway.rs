@@ -116,6 +116,9 @@ pub enum Refusal {
     /// The disk is full.
     #[error("the disk is full, or nearly so; nothing was kept")]
     Full,
+    /// The disk is full where a version would be given out for the first time: that could not be recorded.
+    #[error("the disk is full, or nearly so: this version cannot be given out for the first time until there is room again")]
+    FullAtFirst,
     /// The disk is full at a delete. It may have come as far as the journal, and be found there when there is room again.
     #[error("the disk is full: the deletion could not be recorded for good; delete it again when there is room")]
     FullAtDelete,
@@ -165,7 +168,7 @@ impl Refusal {
             Self::BadUpload(_) => "bad-upload",
             Self::TooLarge(_) => "too-large",
             Self::Conflict(_) => "conflict",
-            Self::Full | Self::FullAtDelete => "disk-full",
+            Self::Full | Self::FullAtFirst | Self::FullAtDelete => "disk-full",
             Self::Interrupted(_) => "interrupted",
             Self::Stalled(_) => "stalled",
             Self::Upstream(_) => "upstream",
@@ -196,7 +199,7 @@ impl Refusal {
     pub fn cause(&self) -> Option<String> {
         match self {
             Self::Storage(cause) => Some(cause.clone()),
-            Self::Full | Self::FullAtDelete => Some(self.to_string()),
+            Self::Full | Self::FullAtFirst | Self::FullAtDelete => Some(self.to_string()),
             Self::SignIn
             | Self::WrongCredentials
             | Self::LogInsLimited(_)
@@ -324,7 +327,12 @@ impl Gateway {
         let owner = self.base(base, who)?;
         let sees = |owner: &OwnerName| self.access.may_read(who, owner);
         let view = View { owner, sees: &sees, actor };
-        match self.hosted.read(&view, path, ask, !how.head).await? {
+        let read = self.hosted.read(&view, path, ask, !how.head).await.map_err(|error| match error {
+            // Nothing else of a read is written.
+            StoreError::Full => Refusal::FullAtFirst,
+            error => error.into(),
+        });
+        match read? {
             Read::Found(answer) => {
                 let owner = self.owner_class(&answer.owner);
                 return Ok(Answer { media: ask.media_type(), body: answer.body, cache: None, etag: answer.etag, owner });

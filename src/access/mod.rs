@@ -34,7 +34,7 @@ pub use log_ins::LogIns;
 pub use password::{HashError, PASSWORD_BYTES_MAX, hash_password};
 pub use principal::Principal;
 pub use rights::BaseAccess;
-pub use token::{TokenError, new_token, token_hash};
+pub use token::{TokenError, masked, new_token, token_hash};
 
 use crate::config::{Config, Owner, User};
 use crate::module::{OwnerName, UserName};

@@ -1,5 +1,6 @@
 //! Tokens: `mg_` and 32 random bytes in base64url. The store keeps the SHA-256 only.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -78,8 +79,50 @@ pub fn token_hash(text: &str) -> TokenHash {
     TokenHash(Sha256::digest(text).into())
 }
 
+/// The text with what looks like a token left out of it, also where its capitals are escaped as in module paths: for logs, into
+/// which secrets get that were put in a wrong place.
+pub fn masked(text: &str) -> Cow<'_, str> {
+    let mut out = String::new();
+    let (mut rest, mut found) = (text, false);
+    while let Some(at) = rest.find(PREFIX) {
+        let (before, after) = rest.split_at(at + PREFIX.len());
+        out.push_str(before);
+        let run = after.bytes().take_while(|&b| is_secrets(b) || b == b'!');
+        let (len, chars) = run.fold((0, 0), |(len, chars), b| (len + 1, chars + usize::from(b != b'!')));
+        rest = after;
+        if chars >= SECRET_CHARS {
+            found = true;
+            out.push('*');
+            rest = &after[len..];
+        }
+    }
+    out.push_str(rest);
+    if found { out.into() } else { text.into() }
+}
+
+fn is_secrets(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || b == b'-' || b == b'_'
+}
+
 /// Whether the text has the form of a token. No user's name has it.
 pub(super) fn looks_like_one(text: &str) -> bool {
-    let good = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    text.strip_prefix(PREFIX).is_some_and(|secret| secret.len() == SECRET_CHARS && secret.bytes().all(good))
+    text.strip_prefix(PREFIX).is_some_and(|secret| secret.len() == SECRET_CHARS && secret.bytes().all(is_secrets))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_looks_like_a_token_is_left_out_of_logs() {
+        let (_, token) = new_token("ci", vec![Scope::Read], Vec::new(), None).unwrap();
+        assert_eq!(masked(&format!("/{token}/@v/list")), "/mg_*/@v/list");
+        assert_eq!(masked(&format!("/x-{token}{token}/{token}")), "/x-mg_*/mg_*");
+        let escaped: String =
+            token.chars().flat_map(|c| c.is_ascii_uppercase().then_some('!').into_iter().chain([c.to_ascii_lowercase()])).collect();
+        assert_eq!(masked(&format!("/{escaped}/@v/list")), "/mg_*/@v/list");
+        for path in ["/corp.example.com/mg_x/mg_y/@v/list", "/mg_", "", &token[..token.len() - 1]] {
+            assert_eq!(masked(path), path);
+        }
+    }
 }

@@ -135,7 +135,21 @@ impl Foundation {
         };
         let log = log.clone();
         let (stores, audit, metrics, stop, begun) = (stores.clone(), audit.clone(), metrics.clone(), stop.clone(), begun.clone());
-        Ok(Operations { config: Arc::new(config), stores, policy, access, upstream, cache, sumdb, log, audit, metrics, stop, begun })
+        Ok(Operations {
+            config: Arc::new(config),
+            stores,
+            policy,
+            access,
+            upstream,
+            cache,
+            sumdb,
+            log,
+            audit,
+            metrics,
+            stop,
+            begun,
+            looking: Arc::default(),
+        })
     }
 
     /// The audit trail.

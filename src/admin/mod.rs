@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tokio::sync::RwLock;
+use tokio::sync::{Mutex, RwLock};
 use tracing::Instrument as _;
 
 use crate::access::Access;
@@ -130,6 +130,8 @@ pub struct Operations {
     pub stop: Stop,
     /// Held by each command that was begun.
     begun: Arc<RwLock<()>>,
+    /// Held while `findings` are looked for.
+    looking: Arc<Mutex<()>>,
 }
 
 impl Operations {

@@ -90,3 +90,26 @@ async fn tokens_that_were_revoked_before_the_store_failed_are_named() {
     let error = operations.call("token-revoke", json!({ "id": "ci" }), &actor).await.unwrap_err();
     assert!(matches!(error, OperationError::Store(_)), "nothing was done: {error:?}");
 }
+
+#[test]
+fn findings_are_looked_for_off_the_async_threads() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(2).build().unwrap();
+    runtime.block_on(async {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = format!("data_dir = {:?}\n[upstream]\ngoproxy = \"off\"\nsumdb = \"off\"\n", dir.path().join("data").display());
+        let (_foundation, operations) = Foundation::open(Config::from_toml(&settings).unwrap()).await.unwrap();
+        // The policy's view is made by now.
+        operations.findings(None).await.unwrap();
+        let gate = Arc::new(std::sync::Barrier::new(3));
+        let busy = [gate.clone(), gate.clone()].map(|gate| crate::observe::spawn_blocking(move || gate.wait()));
+        // Wrong settings need no store: whoever judged them here would be done at once.
+        let written = serde_json::from_value(json!({ "file": ["x.toml", "["], "variables": {} })).unwrap();
+        let mut looking = Box::pin(operations.findings(Some(written)));
+        assert!(futures::poll!(&mut looking).is_pending(), "it did not wait for its thread");
+        gate.wait();
+        assert!(matches!(looking.await, Err(OperationError::Bad(_))));
+        for busy in busy {
+            busy.await.unwrap();
+        }
+    });
+}

@@ -1,15 +1,19 @@
 //! `verify` re-reads everything; `findings` is what an operator should mend.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
 
 use super::{OperationError, Operations};
 use crate::cache::DAMAGED;
 use crate::config::{Config, Written};
 use crate::egress::Policy;
 use crate::observe::audit::{Actor, Event};
-use crate::store::StoreError;
+use crate::observe::spawn_blocking;
+use crate::store::{Records, StoreError};
+use crate::upstream::Upstream;
 
 /// Something that is not as it was written.
 #[derive(Debug, Serialize, Deserialize)]
@@ -81,14 +85,42 @@ impl Operations {
     }
 
     /// What an operator should mend beyond what the settings tell by themselves. `written`: other settings to judge by, which may be
-    /// about to come in force; those in force if none.
+    /// about to come in force; those in force if none. Reads no file.
     pub async fn findings(&self, written: Option<Written>) -> Result<Vec<String>, OperationError> {
-        let Some(written) = written else { return self.findings_under(&self.config, &self.policy).await };
+        let looking = Looking {
+            config: self.config.clone(),
+            policy: self.policy.clone(),
+            records: self.stores.records.clone(),
+            upstream: self.upstream.clone(),
+        };
+        // Thousands of owners, each with patterns, over what is hosted take seconds: off the async threads, and one at a time.
+        let turn = self.looking.clone().lock_owned().await;
+        let runtime = Handle::current();
+        let looked = spawn_blocking(move || {
+            let found = runtime.block_on(looking.findings(written));
+            drop(turn);
+            found
+        });
+        looked.await.map_err(|stopped| StoreError::Unavailable(Box::new(stopped)))?
+    }
+}
+
+/// What `findings` looks at.
+struct Looking {
+    config: Arc<Config>,
+    policy: Arc<Policy>,
+    records: Arc<dyn Records>,
+    upstream: Arc<Upstream>,
+}
+
+impl Looking {
+    async fn findings(&self, written: Option<Written>) -> Result<Vec<String>, OperationError> {
+        let Some(written) = written else { return self.under(&self.config, &self.policy).await };
         let config = written.judge().map_err(|error| OperationError::Bad(error.to_string()))?;
-        self.findings_under(&config, &Policy::new(&config, self.stores.records.clone())).await
+        self.under(&config, &Policy::new(&config, self.records.clone())).await
     }
 
-    async fn findings_under(&self, config: &Config, policy: &Policy) -> Result<Vec<String>, OperationError> {
+    async fn under(&self, config: &Config, policy: &Policy) -> Result<Vec<String>, OperationError> {
         let mut findings = Vec::new();
         for (path, owner) in policy.private_only_while_hosted().await? {
             findings.push(format!("{path} of owner {owner}, which is not public, is kept private by nothing but being hosted: add a pattern to private.patterns"));
@@ -101,7 +133,7 @@ impl Operations {
             findings.push(format!("{UNVERIFIED} (upstream.verify, {})", upstream.verify.source));
         }
         findings.extend(self.upstream.clock_finding());
-        let index = self.stores.records.hosted_index().await?;
+        let index = self.records.hosted_index().await?;
         for host in index.made_public.keys() {
             let path = host.parse().map_err(|_| StoreError::Corrupt(format!("{host} is no host")))?;
             if let Some(verdict) = policy.keeps_private(&path).await? {

@@ -121,7 +121,7 @@ pub fn run() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             // There is nobody left to tell if this fails.
-            let _ = writeln!(io::stderr(), "modgate: {}", chain(error.as_ref()));
+            let _ = writeln!(io::stderr(), "modgate: {}", out::plain(&chain(error.as_ref())));
             ExitCode::from(if error.is::<UsageError>() { USAGE } else { FAILED })
         }
     }

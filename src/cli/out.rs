@@ -26,6 +26,18 @@ pub(super) fn tell(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
+/// A text that may hold what others wrote, fit for a terminal: its lines stay, control characters do not.
+pub(super) fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            c if c.is_control() && !matches!(c, '\n' | '\t') => plain.extend(c.escape_debug()),
+            c => plain.push(c),
+        }
+    }
+    plain
+}
+
 /// The columns' names, above a table that a person looks at; nothing where standard output is no terminal, since programs take every line
 /// for a row, nor if `bare`.
 pub(super) fn heading(bare: bool, columns: &[&str]) -> String {
@@ -54,6 +66,11 @@ mod tests {
         assert_eq!(headed(true, &["KIND", "PATH"]), "");
         // The tests' own output may be either.
         assert_eq!(heading(true, &["KIND"]), "");
+    }
+
+    #[test]
+    fn what_others_wrote_does_nothing_to_a_terminal() {
+        assert_eq!(plain("a:\n\tb \u{1b}[2J\r\u{9b}\0"), "a:\n\tb \\u{1b}[2J\\r\\u{9b}\\0");
     }
 
     #[test]

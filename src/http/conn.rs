@@ -20,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, Sleep};
 
+use super::acknowledged::Acknowledged;
 use super::patience::Patience;
 
 /// Most bytes that are held back while corked: a response head with room to spare.
@@ -108,6 +109,8 @@ pub(super) struct Conn {
     held: BytesMut,
     /// With whoever is to read what is written.
     patience: Patience,
+    /// What the client's kernel has of it.
+    acknowledged: Acknowledged,
     /// While a write waits: since when, and until when it may.
     waits: Option<(Instant, Pin<Box<Sleep>>)>,
 }
@@ -115,7 +118,7 @@ pub(super) struct Conn {
 impl Conn {
     /// `stall`: how long a write may make no progress, and be too slow on average.
     pub(super) fn new(io: Io, wire: Arc<Wire>, stall: Duration) -> Self {
-        Self { io, wire, held: BytesMut::new(), patience: Patience::new(stall), waits: None }
+        Self { io, wire, held: BytesMut::new(), patience: Patience::new(stall), acknowledged: Acknowledged::default(), waits: None }
     }
 
     /// Writes what is held and then `bufs`, together; returns how many bytes of `bufs` went.
@@ -136,8 +139,12 @@ impl Conn {
             };
             let Poll::Ready(wrote) = wrote else { return self.poll_stalled(cx).map(Err) };
             let wrote = wrote?;
-            let waited = self.waits.take().map_or(Duration::ZERO, |(since, _)| since.elapsed());
-            self.patience.moved(waited, wrote as u64);
+            if let Some((since, _)) = self.waits.take() {
+                let moved = self.progress().unwrap_or(wrote as u64);
+                self.patience.moved(since.elapsed(), moved);
+            } else if !self.acknowledged.is_told() {
+                self.patience.moved(Duration::ZERO, wrote as u64);
+            }
             match wrote {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 n if n < held => self.held.advance(n),
@@ -153,10 +160,31 @@ impl Conn {
 
     /// A write waits: is that too long?
     fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        let left = self.patience.left();
-        let (_, timer) = self.waits.get_or_insert_with(|| (Instant::now(), Box::pin(tokio::time::sleep(left))));
-        ready!(timer.as_mut().poll(cx));
-        Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "the client does not read, or too slowly"))
+        loop {
+            if let Some((since, timer)) = &mut self.waits {
+                ready!(timer.as_mut().poll(cx));
+                // The kernel takes more only when much has gone: it may have gone all the time.
+                let waited = since.elapsed();
+                let moved = self.progress().unwrap_or_default();
+                self.patience.moved(waited, moved);
+                if self.patience.left().is_zero() {
+                    return Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, "the client does not read, or too slowly"));
+                }
+            } else {
+                // What went while nothing waited may be read in the next wait.
+                let moved = self.progress().unwrap_or_default();
+                self.patience.moved(Duration::ZERO, moved);
+            }
+            self.waits = Some((Instant::now(), Box::pin(tokio::time::sleep(self.patience.left()))));
+        }
+    }
+
+    /// Bytes that reached the client since this was asked last; `None` where the kernel does not tell.
+    fn progress(&mut self) -> Option<u64> {
+        let Io::Tcp(io) = &self.io else { return None };
+        let moved = self.acknowledged.since_last(io);
+        self.patience.unheard(self.acknowledged.unheard());
+        moved
     }
 
     /// Whether `len` more bytes are to be held back rather than written.
@@ -355,6 +383,55 @@ mod tests {
     async fn whoever_reads_too_slowly_on_average_is_cut_and_nobody_else() {
         assert!(!is_served_at(1, 2).await, "half as fast as must be");
         assert!(is_served_at(2, 1).await, "twice as fast");
+    }
+
+    /// A client's receive buffer, bytes.
+    type Buffer = Option<usize>;
+
+    /// Whether somebody on a TCP connection, tuned as the listeners tune it, is served whole who reads so many bytes every so many
+    /// seconds. Else, after how long it was cut.
+    async fn over_tcp(buffer: Buffer, bytes: usize, every: u64) -> Result<(), Duration> {
+        let listener = super::super::bind::tcp("here", "127.0.0.1:0".parse().unwrap(), false).unwrap();
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        if let Some(buffer) = buffer {
+            socket2::SockRef::from(&socket).set_recv_buffer_size(buffer).unwrap();
+        }
+        let mut theirs = socket.connect(listener.local_addr().unwrap()).await.unwrap();
+        let (ours, _) = listener.accept().await.unwrap();
+        let mut conn = Conn::new(Io::Tcp(ours), Wire::new(), Duration::from_secs(60));
+        let reader = tokio::spawn(async move {
+            let mut scrap = vec![0; bytes];
+            loop {
+                tokio::time::sleep(Duration::from_secs(every)).await;
+                if theirs.read_exact(&mut scrap).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let began = Instant::now();
+        let served = conn.write_all(&vec![0; 4 << 20]).await.map_err(|_| began.elapsed());
+        reader.abort();
+        served
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn over_tcp_a_reader_lives_that_reads_as_fast_as_must_be() {
+        for buffer in [None, Some(1 << 20)] {
+            for (bytes, every) in [(1331, 1), (2 << 10, 1), (3 << 10, 1), (80 << 10, 8), (60 << 10, 50)] {
+                assert_eq!(over_tcp(buffer, bytes, every).await, Ok(()), "{bytes} bytes every {every} s, {buffer:?}");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn over_tcp_whoever_reads_slowly_or_never_is_cut_in_bounded_time() {
+        let most = Duration::from_secs(60 + super::super::acknowledged::UNHEARD_MAX / READ_RATE_MIN);
+        for buffer in [None, Some(1 << 20)] {
+            for (bytes, every) in [(64, 1), (1, 10_000)] {
+                let lived = over_tcp(buffer, bytes, every).await.unwrap_err();
+                assert!(lived >= Duration::from_secs(60) && lived < most * 9 / 8, "{lived:?}: {bytes} bytes every {every} s, {buffer:?}");
+            }
+        }
     }
 
     #[tokio::test]

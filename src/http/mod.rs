@@ -32,6 +32,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 use crate::cache::Body;
 use crate::protocol::media;
 
+mod acknowledged;
 mod bind;
 mod conn;
 mod doors;
@@ -65,7 +66,9 @@ pub const BODY_RATE_MIN: u64 = 4096;
 
 /// The slowest average rate, bytes a second of waiting, at which a client may read what it is sent, once `limits.stall` is over: who
 /// reads more slowly holds on to a file that was to go. It is of a connection; of what an HTTP/2 client has open at the same time each
-/// stream has its share. Time that the body's source takes does not count.
+/// stream has its share. Time that the body's source takes does not count. What counts as read over TCP is what the client's kernel
+/// acknowledged; one wait may be longer than `limits.stall` by the time for what it may have taken from a full buffer before it says so:
+/// four segments, or half of its window and at most 1 MiB.
 pub const READ_RATE_MIN: u64 = 1024;
 
 /// How long a connection (HTTP/1) or stream (HTTP/2) is still read from after a reply that came before the end of the request's

@@ -5,17 +5,31 @@ use std::time::Duration;
 use super::READ_RATE_MIN;
 
 /// The time that a client may still take. Waiting takes it away and what was sent gives it back, a second for each
-/// [`READ_RATE_MIN`] bytes; there is never more of it than at the start: what fits into buffers buys no hours.
+/// [`READ_RATE_MIN`] bytes; there is never more of it than for one wait: what fits into buffers buys no hours.
 #[derive(Debug)]
 pub(super) struct Patience {
+    /// Without what buffers take.
+    stall: Duration,
     most: Duration,
     left: Duration,
 }
 
+/// How long so many bytes may take.
+fn time_for(bytes: u64) -> Duration {
+    Duration::from_millis(bytes.saturating_mul(1000) / READ_RATE_MIN)
+}
+
 impl Patience {
-    /// `most`: for one wait, and to begin with.
-    pub(super) fn new(most: Duration) -> Self {
-        Self { most, left: most }
+    /// `stall`: for one wait, and to begin with.
+    pub(super) fn new(stall: Duration) -> Self {
+        Self { stall, most: stall, left: stall }
+    }
+
+    /// The client may have read so many bytes before we hear of it: one wait may take that much longer.
+    pub(super) fn unheard(&mut self, bytes: u64) {
+        let most = self.stall.saturating_add(time_for(bytes)).max(self.most);
+        self.left += most - self.most;
+        self.most = most;
     }
 
     /// How long the next wait may take.
@@ -25,8 +39,7 @@ impl Patience {
 
     /// So many bytes went, after a wait of this long.
     pub(super) fn moved(&mut self, waited: Duration, bytes: u64) {
-        let earned = Duration::from_millis(bytes.saturating_mul(1000) / READ_RATE_MIN);
-        self.left = self.left.saturating_sub(waited).saturating_add(earned).min(self.most);
+        self.left = self.left.saturating_sub(waited).saturating_add(time_for(bytes)).min(self.most);
     }
 }
 

@@ -132,6 +132,7 @@ pub(super) fn refuse(refusal: &Refusal, request_id: &str) -> Answered {
     let failed = matches!(
         refusal,
         Refusal::Full
+            | Refusal::FullAtFirst
             | Refusal::FullAtDelete
             | Refusal::Upstream(_)
             | Refusal::UpstreamSlow(_)
@@ -168,7 +169,7 @@ pub(super) fn refuse(refusal: &Refusal, request_id: &str) -> Answered {
         // Never 404 or 410: the go command would go to the next proxy, or to version control, and take there what was refused here.
         Refusal::Upstream(_) | Refusal::Unvouched(_) | Refusal::Mismatch(_) => line(502, &text),
         Refusal::UpstreamSlow(_) => line(504, &text),
-        Refusal::Busy(_) | Refusal::Storage(_) => unavailable(&text),
+        Refusal::FullAtFirst | Refusal::Busy(_) | Refusal::Storage(_) => unavailable(&text),
     };
     let first_line = shown(&refusal.to_string()).lines().next().map(str::to_owned);
     let note = note(&mut reply);

@@ -29,6 +29,7 @@ use super::outgoing::{self, Cut, Reader, Response};
 use super::request::{self, Arrival, Refusal};
 use super::server::FAREWELL_TIME;
 use super::{End, Head, LINGER_BYTES, LINGER_TIME, ListenerKind, Reply, Service, Summary, logged};
+use crate::access::masked;
 use crate::config::Limits;
 
 /// How long an idle connection still waits at shutdown: for a request that was on its way. A client that knows the connection sends its
@@ -397,7 +398,7 @@ impl<S: Service> HttpServerApp for Connection<S> {
         session.set_pipelining_enabled(true);
         let mut record = Record::new(session.req_header().version);
         record.method = logged(session.req_header().method.as_str().as_bytes());
-        record.path = logged(session.req_header().uri.path().as_bytes());
+        record.path = logged(masked(session.req_header().uri.path()).as_bytes());
         let mut cut = self.cut.clone();
         let end = tokio::select! {
             end = self.exchange(&mut session, stop, asking, &mut record) => end,

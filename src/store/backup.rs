@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tar::{Archive, Builder, EntryType, Header};
 
+use super::archived::{is_archived, shown};
 use super::hex::hex;
 use super::{BlobId, Rev};
 
@@ -27,8 +28,6 @@ const BACKUP_FORMAT: u32 = 1;
 const OWN_FILE_MAX: u64 = 16 << 20;
 /// Findings in a foot, at most.
 const FINDINGS_MAX: usize = 10_000;
-/// The folders of a data directory that an archive holds.
-const FOLDERS: [&str; 4] = ["records", "ledger", "tls", "blobs"];
 /// Bytes copied at once.
 const CHUNK_BYTES: usize = 128 << 10;
 
@@ -97,6 +96,12 @@ pub enum BackupError {
     /// Its content is not what was written.
     #[error("the backup is damaged: {0}")]
     Damaged(String),
+}
+
+impl BackupError {
+    pub(super) fn newer(head: &Head) -> Self {
+        Self::Newer(shown(&head.needs))
+    }
 }
 
 impl Snapshot {
@@ -204,8 +209,8 @@ impl<R: Read> Read for Counted<'_, R> {
     }
 }
 
-/// Reads an archive to its end. `head` judges its beginning, `file` takes each file: its name, of checked elements below one of
-/// the folders, and its content, which it need not read to the end.
+/// Reads an archive to its end. `head` judges its beginning, `file` takes each file: its name, which is one that a
+/// backup writes, and its content, which it need not read to the end.
 ///
 /// # Errors
 ///
@@ -242,16 +247,10 @@ fn read_files(
             String::from_utf8(entry.path_bytes().into_owned()).map_err(|_| BackupError::NotOne("a name in it is no text".to_owned()))?;
         let len = entry.header().size().map_err(broken)?;
         if !entry.header().entry_type().is_file() {
-            return Err(BackupError::Damaged(format!("{name:?} in it is no file")));
+            return Err(BackupError::Damaged(format!("\"{}\" in it is no file", shown(&name))));
         }
         if name == FOOT && judge.is_none() {
-            let foot: Foot = own(&mut entry, len)?;
-            let found = hex(&print.finalize());
-            return if foot.sha256 == found && foot.bytes == bytes {
-                Ok(foot)
-            } else {
-                Err(BackupError::Damaged(format!("its SHA-256 is {found}, and was {} when it was taken", foot.sha256)))
-            };
+            return foot(own(&mut entry, len)?, &hex(&print.finalize()), bytes);
         }
         begin(&mut print, &name, len);
         let mut content = Counted { inner: &mut entry, print: &mut print, bytes: 0 };
@@ -259,23 +258,37 @@ fn read_files(
             Some(judge) if name == HEAD => {
                 let head: Head = own(&mut content, len)?;
                 if head.backup > BACKUP_FORMAT {
-                    return Err(BackupError::Newer(head.needs));
+                    return Err(BackupError::newer(&head));
                 }
                 judge(&head)?;
             }
-            Some(_) => return Err(BackupError::NotOne(format!("it begins with {name:?}, not with {HEAD}"))),
-            None if is_ours(&name) => {
+            Some(_) => return Err(BackupError::NotOne(format!("it begins with \"{}\", not with {HEAD}", shown(&name)))),
+            None if is_archived(&name) => {
                 let mut reading = Reading { inner: &mut content, failed: None };
                 let taken = file(&name, &mut reading);
                 // What stopped it may be the archive itself.
                 reading.failed.map_or(taken, |kind| Err(broken(kind.into())))?;
                 bytes += len;
             }
-            None => return Err(BackupError::Damaged(format!("{name:?} does not belong in a backup"))),
+            None => return Err(BackupError::Damaged(format!("\"{}\" does not belong in a backup", shown(&name)))),
         }
         drain(&mut content)?;
     }
     if judge.is_some() { Err(BackupError::NotOne("it is empty".to_owned())) } else { Err(BackupError::Cut) }
+}
+
+/// The foot, if it tells of what was read; its findings fit to be shown.
+fn foot(mut foot: Foot, sha256: &str, bytes: u64) -> Result<Foot, BackupError> {
+    if foot.sha256 != sha256 {
+        let text = format!("its SHA-256 is {sha256}, and was {} when it was taken", shown(&foot.sha256));
+        return Err(BackupError::Damaged(text));
+    }
+    if foot.bytes != bytes {
+        return Err(BackupError::Damaged(format!("its files have {bytes} bytes, and {} when it was taken", foot.bytes)));
+    }
+    foot.findings.truncate(FINDINGS_MAX);
+    foot.findings.iter_mut().for_each(|finding| *finding = shown(finding));
+    Ok(foot)
 }
 
 /// What an archive begins with that something else has packed, and by what it is unpacked.
@@ -323,7 +336,7 @@ impl<R: Read> Read for Reading<R> {
 fn broken(error: io::Error) -> BackupError {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => BackupError::Cut,
-        io::ErrorKind::Other | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => BackupError::NotOne(error.to_string()),
+        io::ErrorKind::Other | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => BackupError::NotOne(shown(&error.to_string())),
         _ => BackupError::Io(error),
     }
 }
@@ -334,18 +347,11 @@ fn own<T: serde::de::DeserializeOwned>(content: &mut impl Read, len: u64) -> Res
     }
     let mut text = Vec::new();
     content.read_to_end(&mut text).map_err(broken)?;
-    serde_json::from_slice(&text).map_err(|error| BackupError::Damaged(format!("its own description: {error}")))
+    serde_json::from_slice(&text).map_err(|error| BackupError::Damaged(format!("its own description: {}", shown(&error.to_string()))))
 }
 
 fn drain(content: &mut impl Read) -> Result<(), BackupError> {
     let mut chunk = vec![0; CHUNK_BYTES];
     while content.read(&mut chunk).map_err(broken)? > 0 {}
     Ok(())
-}
-
-/// Whether a file of this name belongs in an archive: it lies below one of the folders, and nowhere else whatever it is joined to.
-fn is_ours(name: &str) -> bool {
-    let Some((folder, rest)) = name.split_once('/') else { return false };
-    let element = |element: &str| !matches!(element, "" | "." | "..") && !element.contains(['\0', '\\']);
-    FOLDERS.contains(&folder) && rest.split('/').all(element)
 }

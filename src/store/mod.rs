@@ -17,6 +17,7 @@ use crate::durable::DurableError;
 use crate::module::{H1, ModulePath, OwnerName, Version};
 use crate::stop::Stop;
 
+mod archived;
 pub mod backup;
 mod data_dir;
 #[cfg(test)]

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
+use super::archived::shown;
 use super::backup::{self, BackupError, Counted, Foot, Head};
 use super::data_dir::{DataDir, Empty, FORMAT, OpenError, STAGED_RESTORE};
 use super::hex::hex;
@@ -101,18 +102,20 @@ fn clear(stage: &Path) -> io::Result<()> {
 }
 
 fn unpack(stage: &Path, archive: impl Read) -> Result<Restored, BackupError> {
+    // There may be no file in it: a store that holds nothing.
+    folders(stage)?;
     let mut head = None;
     let mut damaged = Vec::new();
     let foot = backup::read(
         archive,
         |found| {
             head = Some(found.clone());
-            if found.format > FORMAT { Err(BackupError::Newer(found.needs.clone())) } else { Ok(()) }
+            if found.format > FORMAT { Err(BackupError::newer(found)) } else { Ok(()) }
         },
         |name, content| {
             let sha256 = copy(content, name, &stage.join(name))?;
             if name.strip_prefix("blobs/").is_some_and(|blob| blob != sha256) {
-                damaged.push(format!("{name}: has other content than was published"));
+                damaged.push(format!("{}: has other content than was published", shown(name)));
             }
             Ok(())
         },
@@ -121,14 +124,26 @@ fn unpack(stage: &Path, archive: impl Read) -> Result<Restored, BackupError> {
     Ok(Restored { head, foot, damaged })
 }
 
+fn folders(folder: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
+}
+
+fn both(name: &str) -> BackupError {
+    BackupError::Damaged(format!("\"{}\", or what it lies below, stands in it as a file and as a folder", shown(name)))
+}
+
 /// Writes a new file (0600) of this name in the archive; the SHA-256 of what is in it.
 fn copy(content: &mut dyn Read, name: &str, to: &Path) -> Result<String, BackupError> {
     if let Some(folder) = to.parent() {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        folders(folder).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => both(name),
+            _ => BackupError::Io(error),
+        })?;
     }
     let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to);
     let mut file = made.map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => BackupError::Damaged(format!("{name:?} stands in it twice")),
+        io::ErrorKind::AlreadyExists if to.is_dir() => both(name),
+        io::ErrorKind::AlreadyExists => BackupError::Damaged(format!("\"{}\" stands in it twice", shown(name))),
         _ => BackupError::Io(error),
     })?;
     let mut sha256 = Sha256::new();

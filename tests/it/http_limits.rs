@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use modgate::http::{Bounds, Drained, End, ListenerKind};
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 use crate::http_toy::*;
 
@@ -129,7 +130,10 @@ async fn a_client_that_leaves_in_its_body_ends_the_request() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_stalls_is_cut_and_a_slow_one_lives() {
     let mut running = start().await;
-    let mut stalled = running.connect().await;
+    // In small segments: what its kernel may have taken in before it says so, which it has time for, is little.
+    let small = TcpSocket::new_v4().unwrap();
+    SockRef::from(&small).set_tcp_mss(1000).unwrap();
+    let mut stalled = small.connect(running.plain).await.unwrap();
     stalled.write_all(b"GET /big HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
     let ended = running.next_ended().await;
     assert_eq!(ended.end, End::Gone, "{ended:?}");

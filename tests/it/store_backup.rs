@@ -7,6 +7,7 @@ use std::path::Path;
 use modgate::durable::Disk;
 use modgate::store::backup::BackupError;
 use modgate::store::{OpenError, RestoreError, Restored, Stores, restore};
+use sha2::{Digest as _, Sha256};
 
 use super::store_contract::{module, owner, path, publish, version};
 use super::store_crash::{SCRIPT, act, dump, memory_dir, open, reopen, runtime};
@@ -178,7 +179,20 @@ fn names_that_lead_elsewhere_and_what_is_no_file_are_refused() {
         let (stores, _) = open(&dir.path().join("original"), Disk::default()).unwrap();
         let whole = archive(&stores).await;
         let head = first_file(&whole);
-        let hostile = ["../outside", "/etc/passwd", "records/../../outside", "blobs//x", "format", "meta/db", "tmp/x", "records/a\\b"];
+        let hostile = [
+            "../outside",
+            "/etc/passwd",
+            "records/../../outside",
+            "blobs//x",
+            "format",
+            "meta/db",
+            "tmp/x",
+            "records/a\\b",
+            "records/x",
+            "ledger/zz",
+            "tls/evil",
+            "blobs/x",
+        ];
         for name in hostile {
             let mut header = tar::Header::new_gnu();
             header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
@@ -194,6 +208,82 @@ fn names_that_lead_elsewhere_and_what_is_no_file_are_refused() {
         }
         assert!(!dir.path().join("outside").exists());
         assert!(leaves_nothing(&dir.path().join("restored")));
+    });
+}
+
+/// An archive of these files after the head: its foot says that it is whole, and has so many bytes more, and this finding.
+fn sealed(head: &[u8], files: &[(&str, &[u8])], more: u64, finding: &str) -> Vec<u8> {
+    let len = u64::from_str_radix(std::str::from_utf8(&head[124..135]).unwrap(), 8).unwrap();
+    let first = ("modgate-backup.json", &head[512..512 + usize::try_from(len).unwrap()]);
+    let (mut print, mut bytes) = (Sha256::new(), 0);
+    let mut tar = tar::Builder::new(Vec::new());
+    for (name, content) in std::iter::once(&first).chain(files) {
+        print.update([name.as_bytes(), b"\0", &(content.len() as u64).to_be_bytes(), content].concat());
+        append(&mut tar, name, content);
+    }
+    bytes += files.iter().map(|(_, content)| content.len() as u64).sum::<u64>();
+    let sha256: String = print.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let foot = serde_json::json!({ "versions": 0, "blobs": 0, "bytes": bytes + more, "sha256": sha256, "findings": [finding] });
+    append(&mut tar, "modgate-backup-end.json", foot.to_string().as_bytes());
+    tar.into_inner().unwrap()
+}
+
+fn append(tar: &mut tar::Builder<Vec<u8>>, name: &str, content: &[u8]) {
+    let mut header = tar::Header::new_gnu();
+    header.set_size(content.len() as u64);
+    tar.append_data(&mut header, name, content).unwrap();
+}
+
+#[test]
+fn a_backup_of_nothing_is_restored_and_what_contradicts_itself_says_how() {
+    runtime().block_on(async {
+        let dir = memory_dir();
+        let (stores, _) = open(&dir.path().join("original"), Disk::default()).unwrap();
+        let head = first_file(&archive(&stores).await);
+        put_back(dir.path(), &sealed(&head, &[], 0, "")).unwrap();
+        let restored = dir.path().join("restored");
+        drop(open(&restored, Disk::default()).unwrap());
+        fs::remove_dir_all(&restored).unwrap();
+        let told = |archive: &[u8]| {
+            let error = put_back(dir.path(), archive).unwrap_err();
+            assert!(leaves_nothing(&restored));
+            modgate::observe::chain(&error)
+        };
+        assert!(told(&sealed(&head, &[], 5, "")).ends_with("damaged: its files have 0 bytes, and 5 when it was taken"));
+        // A host may be called like the journal.
+        let clash = "records/changes.journal/@v/v1.0.0.json";
+        for names in [["records/changes.journal", clash], [clash, "records/changes.journal"]] {
+            let told = told(&sealed(&head, &names.map(|name| (name, &b""[..])), 0, ""));
+            let end = format!("{:?}, or what it lies below, stands in it as a file and as a folder", names[1]);
+            assert!(told.ends_with(&end), "{told}");
+        }
+    });
+}
+
+#[test]
+fn nothing_of_an_archive_is_told_raw_or_at_length() {
+    runtime().block_on(async {
+        let dir = memory_dir();
+        let (stores, _) = open(&dir.path().join("original"), Disk::default()).unwrap();
+        let head = first_file(&archive(&stores).await);
+        let evil = format!("\u{1b}]0;evil\u{7}\n{}", "x".repeat(5000));
+        let harmless = |text: &str| assert!(text.len() < 1000 && !text.contains(char::is_control), "{text:?}");
+        let restored = put_back(dir.path(), &sealed(&head, &[], 0, &evil)).unwrap();
+        harmless(&restored.foot.findings[0]);
+        let described = |head: &str| {
+            let mut tar = tar::Builder::new(Vec::new());
+            append(&mut tar, "modgate-backup.json", head.as_bytes());
+            tar.into_inner().unwrap()
+        };
+        let newer = serde_json::json!({ "backup": 9, "format": 1, "needs": evil, "rev": 0, "unix": 0 }).to_string();
+        let wrong = serde_json::json!({ "backup": evil }).to_string();
+        let named = sealed(&head, &[(&evil.replace('\n', "/"), b"")], 0, "");
+        let mut number = first_file(&archive(&stores).await);
+        number[124..135].copy_from_slice(b"\x1b[31mevil\n\x07");
+        for archive in [described(&newer), described(&wrong), named, number] {
+            let error = restore(&dir.path().join("other"), Cursor::new(archive)).unwrap_err();
+            harmless(&modgate::observe::chain(&error));
+        }
     });
 }
 

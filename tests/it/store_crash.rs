@@ -320,6 +320,9 @@ fn where_others_give_way_a_full_disk_refuses_neither_a_publish_nor_a_delete() {
         data.yields(Box::new(move |_| others.0.swap(false, Ordering::SeqCst)));
         act(&stores, 0).await.unwrap();
         crowded.0.store(true, Ordering::SeqCst);
+        let sealed = stores.records.seal(&record(&stores, "corp.example.com/lib", "v1.0.0").await.unwrap()).await;
+        assert!(matches!(sealed, Ok(modgate::store::Seal::Sealed { first: true })), "{sealed:?}");
+        crowded.0.store(true, Ordering::SeqCst);
         delete(&stores, "alice", "corp.example.com/lib", "v1.0.0").await;
         assert!(record(&stores, "corp.example.com/lib", "v1.0.0").await.is_none());
     });

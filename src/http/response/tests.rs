@@ -41,6 +41,7 @@ fn refusals() -> Vec<Refusal> {
         Refusal::TooLarge(text()),
         Refusal::Conflict(text()),
         Refusal::Full,
+        Refusal::FullAtFirst,
         Refusal::FullAtDelete,
         Refusal::Interrupted(text()),
         Refusal::Stalled(text()),
@@ -83,7 +84,7 @@ fn row(refusal: &Refusal) -> Row {
         Refusal::Conflict(_) => (409, &[]),
         Refusal::TooLarge(_) => (413, &[]),
         Refusal::Upstream(_) | Refusal::Unvouched(_) | Refusal::Mismatch(_) => (502, &[]),
-        Refusal::Busy(_) | Refusal::Storage(_) => (503, LATER),
+        Refusal::FullAtFirst | Refusal::Busy(_) | Refusal::Storage(_) => (503, LATER),
         Refusal::UpstreamSlow(_) => (504, &[]),
         Refusal::Full | Refusal::FullAtDelete => (507, &[]),
     }

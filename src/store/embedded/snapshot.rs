@@ -20,6 +20,7 @@ use super::files::Pinned;
 use super::ledger::Egress;
 use super::truth::Truth;
 use super::{Embedded, blocking};
+use crate::store::archived::is_tls;
 use crate::store::backup::{Content, Head, Snapshot};
 use crate::store::data_dir::{DataDir, FORMAT, FORMAT_NEEDS};
 use crate::store::{Backup, BlobId, StoreError, unix_now};
@@ -113,7 +114,8 @@ fn tls(data: &DataDir) -> io::Result<Vec<(String, Content)>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(data.root().join(DataDir::TLS))? {
         let entry = entry?;
-        if entry.file_type()?.is_file() && entry.metadata()?.len() <= TLS_BYTES_MAX {
+        let ours = entry.file_name().to_str().is_some_and(is_tls);
+        if ours && entry.file_type()?.is_file() && entry.metadata()?.len() <= TLS_BYTES_MAX {
             files.push((below(DataDir::TLS, &entry.path()), Content::Bytes(fs::read(entry.path())?)));
         }
     }
