@@ -207,9 +207,6 @@ impl DataDir {
         // Before anything is read: who else is at work here may be changing it.
         let lock = Lock::take(root)?;
         let (found, lock) = lock.unless_refused(judge(root, None))?;
-        if found.is_some_and(|found| found < 3) {
-            forget_unverified(root, &disk).map_err(failed)?;
-        }
         let swept = sweep(&root.join(TMP))?;
         let mut data = Self { root: root.to_owned(), disk, swept, node: String::new(), yielding: Yielding::default(), _lock: lock };
         // Where it cannot be told, writing shows.
@@ -218,6 +215,10 @@ impl DataDir {
             make_room(&data, short);
         }
         let disk = &data.disk;
+        if found.is_some_and(|found| found < 3) {
+            forget_unverified(root, disk).map_err(failed)?;
+            data.swept += sweep(&root.join(TMP))?;
+        }
         if found != Some(FORMAT) {
             // Before any folder is made, and therefore staged beside it: a folder of ours that is found without it is a stranger's.
             // And before anything is written that an older program would not understand.

@@ -124,5 +124,7 @@ fn what_the_disk_says_is_told_once() {
     let gateway = Gateway::builder().upstream(&upstream).config(SETTINGS).start();
     let nowhere = gateway.data_dir().with_extension("none").join("backup.tar");
     let ran = gateway.cli(&["backup", nowhere.to_str().unwrap()]);
-    assert_eq!((ran.code, ran.stderr.matches("(os error").count()), (Some(1), 1), "{ran}");
+    let folder = nowhere.parent().unwrap().display().to_string();
+    assert_eq!((ran.code, ran.stderr.matches("there is no folder").count(), ran.stderr.lines().count()), (Some(1), 1, 1), "{ran}");
+    assert!(ran.stderr.ends_with(&format!("there is no folder {folder}\n")), "{ran}");
 }

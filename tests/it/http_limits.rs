@@ -130,9 +130,10 @@ async fn a_client_that_leaves_in_its_body_ends_the_request() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_stalls_is_cut_and_a_slow_one_lives() {
     let mut running = start().await;
-    // In small segments: what its kernel may have taken in before it says so, which it has time for, is little.
+    // In small segments, with a small buffer: what its kernel may have taken in before it says so, which it has time for, is little.
     let small = TcpSocket::new_v4().unwrap();
     SockRef::from(&small).set_tcp_mss(1000).unwrap();
+    SockRef::from(&small).set_recv_buffer_size(4096).unwrap();
     let mut stalled = small.connect(running.plain).await.unwrap();
     stalled.write_all(b"GET /big HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
     let ended = running.next_ended().await;

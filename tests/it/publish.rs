@@ -245,7 +245,15 @@ fn kill_9_at_any_instant_loses_nothing_acknowledged_and_serves_nothing_half() {
                 (None, status) => assert_eq!(status, 404, "{path}"),
             }
         }
-        let staged = files_below(&gateway.data_dir().join("tmp"));
+        // What was just given out is on its way into the checksum database.
+        let until = Instant::now() + Duration::from_secs(30);
+        let staged = loop {
+            let staged = files_below(&gateway.data_dir().join("tmp"));
+            if staged.is_empty() || Instant::now() > until {
+                break staged;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
         assert!(staged.is_empty(), "tmp/ was not swept: {staged:?}");
         gateway.cli(&["verify"]).ok();
     }

@@ -49,6 +49,8 @@ pub(super) fn log(actor: &Actor, event: &Event) {
         head = head("head"),
         kept = head("kept"),
         shown = head("shown"),
+        zip = text("zip"),
+        go_mod = text("go_mod"),
     );
 }
 
@@ -78,6 +80,7 @@ mod tests {
     use tracing::field::{Field, Visit};
     use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 
+    use super::super::event::TreeHead;
     use super::*;
     use crate::module::{H1, ModulePath, OwnerName, Version};
 
@@ -88,6 +91,7 @@ mod tests {
         let version = || "v1.0.0".parse::<Version>().unwrap();
         let h1 = "h1:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=".parse::<H1>().unwrap();
         let text = || "a text".to_owned();
+        let head = || TreeHead { size: 7, root: text() };
         vec![
             Event::Publish { owner: owner(), path: path(), version: version(), h1 },
             Event::Shadowing { owner: owner(), path: path() },
@@ -108,6 +112,10 @@ mod tests {
             Event::Backup { versions: 1 },
             Event::Restore { versions: 1 },
             Event::Trimmed { file: text(), bytes: 1 },
+            Event::SumdbFork { database: text(), kept: head(), shown: head() },
+            Event::SumdbTrusted { database: text(), side: "kept", head: head() },
+            Event::SumdbFirstUse { path: path(), version: version(), zip: h1, go_mod: h1 },
+            Event::Mismatch { path: path(), version: version(), file: ".zip", expected: h1, found: h1, database: text(), from: text() },
         ]
     }
 
