@@ -121,7 +121,8 @@ async fn strike(world: &World, at: usize, blow: Blow) -> bool {
     drop(log);
     // Also what was appended after it.
     let log = open(world.dir.path(), Some(&world.head_path())).unwrap_or_else(|error| panic!("{blow:?} at {at}, again: {error}"));
-    for (entry, head) in witness.seen.lock().unwrap().iter() {
+    let seen = std::mem::take(&mut *witness.seen.lock().unwrap());
+    for (entry, head) in &seen {
         follows(&log, head).await;
         assert!(entry.as_ref().is_none_or(|entry| entry.id < log.latest().head().size));
     }

@@ -95,6 +95,8 @@ fn sizes() -> impl Strategy<Value = u64> {
     prop_oneof![any::<u64>(), (0u32..64, 0u64..3).prop_map(|(bit, off)| (1u64 << bit).wrapping_add(off).wrapping_sub(1)), Just(SIZE_MAX)]
 }
 
+type Question<'a> = &'a dyn Fn(&Tiles) -> Result<Step<Proven>, ProofError>;
+
 proptest! {
     /// What a stranger signs or serves: any size, any number, tiles of any content. Each round brings what is missing.
     #[test]
@@ -102,7 +104,7 @@ proptest! {
         let head = Head { size, root: Hash([fill; 32]) };
         let older = Head { size: older, root: Hash([fill; 32]) };
         let mut tiles = Tiles::default();
-        let questions: [&dyn Fn(&Tiles) -> Result<Step<Proven>, ProofError>; 2] =
+        let questions: [Question<'_>; 2] =
             [&|tiles| inclusion(&head, id, &record(0), tiles), &|tiles| consistency(&older, &head, tiles)];
         for question in questions {
             if let Ok(Step::Missing(missing)) = question(&tiles) {
