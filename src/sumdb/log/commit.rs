@@ -1,6 +1,6 @@
 //! The committer: one thread that appends, in order, what is asked of the log.
 //!
-//! It takes what has gathered, at most [`BATCH_MAX`](super::BATCH_MAX) asks. Those of which the log has a record are answered with it;
+//! It takes what has gathered, at most [`BATCH_MAX`] asks. Those of which the log has a record are answered with it;
 //! of several that ask for one version the first is appended. Then, for all the others together:
 //!
 //! 1. **Tiles**: records and hashes are written behind what is committed, and fsynced; then the folders of files that are new. *Crash

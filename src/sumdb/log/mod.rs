@@ -1,7 +1,7 @@
 //! Our own checksum database: an append-only log of what module versions hold, signed by a key of its own.
 //!
-//! One record a module version, for ever: the first that was appended is the log's word. [`commit`] is the one writer, and tells in
-//! which order things become durable; [`open`] is what every start does, and what it refuses; [`layout`] is how it lies on the disk.
+//! One record a module version, for ever: the first that was appended is the log's word. `commit` is the one writer, and tells in
+//! which order things become durable; `open` is what every start does, and what it refuses; `layout` is how it lies on the disk.
 //! Reads never wait for a commit: they see the tree of the newest head, whole.
 //!
 //! Nobody is ever told of a record or a head that a later start does not have. With `head_path` that holds even where the
