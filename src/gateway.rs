@@ -239,6 +239,14 @@ impl From<&StoreError> for Refusal {
     }
 }
 
+/// Of a read, which writes nothing but that a version is given out for the first time.
+fn given_out(error: StoreError) -> Refusal {
+    match error {
+        StoreError::Full => Refusal::FullAtFirst,
+        error => error.into(),
+    }
+}
+
 fn limited(wait: &Duration) -> String {
     format!("too many wrong passwords or tokens came from your address: yours was not looked at; come again in {} s", seconds(wait))
 }
@@ -327,12 +335,7 @@ impl Gateway {
         let owner = self.base(base, who)?;
         let sees = |owner: &OwnerName| self.access.may_read(who, owner);
         let view = View { owner, sees: &sees, actor };
-        let read = self.hosted.read(&view, path, ask, !how.head).await.map_err(|error| match error {
-            // Nothing else of a read is written.
-            StoreError::Full => Refusal::FullAtFirst,
-            error => error.into(),
-        });
-        match read? {
+        match self.hosted.read(&view, path, ask, !how.head).await.map_err(given_out)? {
             Read::Found(answer) => {
                 let owner = self.owner_class(&answer.owner);
                 return Ok(Answer { media: ask.media_type(), body: answer.body, cache: None, etag: answer.etag, owner });

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tracing::Instrument as _;
 
-use super::{Answer, Caller, Gateway, Refusal, View};
+use super::{Answer, Caller, Gateway, Refusal, View, given_out};
 use crate::cache::{Asker, CacheError, Known};
 use crate::egress::{Denied, Verdict};
 use crate::hosted::Recorded;
@@ -73,7 +73,7 @@ impl OwnDatabase {
 
 impl From<LogError> for Refusal {
     fn from(error: LogError) -> Self {
-        Self::Storage(chain(&error))
+        if error.is_full() { Self::FullAtFirst } else { Self::Storage(chain(&error)) }
     }
 }
 
@@ -121,7 +121,7 @@ impl Gateway {
         let Caller { who, actor, .. } = caller;
         let sees = |owner: &OwnerName| self.access.may_read(who, owner);
         let view = View { owner, sees: &sees, actor };
-        match self.hosted.record(&view, path, version).await? {
+        match self.hosted.record(&view, path, version).await.map_err(given_out)? {
             Recorded::Sealed(record) => return own.append(record, false, actor).await,
             Recorded::Missing(text) => return Err(Refusal::Absent(text)),
             Recorded::NotHosted => {}

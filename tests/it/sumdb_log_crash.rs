@@ -5,7 +5,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use futures::future::join_all;
@@ -197,14 +197,27 @@ fn fsync_all(disk: &Forgetful, folder: &Path) {
     disk.step(Step::SyncDir, folder, &mut || Ok(())).unwrap();
 }
 
+/// The world's log on that disk, if it opens.
+fn open_on(world: &World, disk: &Arc<Forgetful>) -> Option<Log> {
+    let data = Arc::new(DataDir::open_on(world.dir.path(), Disk::with_faults(disk.clone())).ok()?);
+    Log::open(&data, &settings(Some(&world.head_path()))).ok()
+}
+
+/// The world's disk, everything on it fsynced; steps count from there.
+fn forgetful(world: &World) -> Forgetful {
+    let disk = Forgetful::new(world.dir.path(), usize::MAX);
+    fsync_all(&disk, world.dir.path());
+    fsync_all(&disk, world.volume.path());
+    disk.count.store(0, Ordering::SeqCst);
+    disk
+}
+
 #[test]
 fn when_the_power_goes_at_any_step_the_log_forks_nothing() {
     runtime().block_on(async {
         let mut seen = 0;
         for world in World::all().await {
-            let mut disk = Forgetful::new(world.dir.path(), usize::MAX);
-            fsync_all(&disk, world.dir.path());
-            fsync_all(&disk, world.volume.path());
+            let mut disk = forgetful(&world);
             disk.films = true;
             let (disk, witness) = (Arc::new(disk), Witness::default());
             let data = Arc::new(DataDir::open_on(world.dir.path(), Disk::with_faults(disk.clone())).unwrap());
@@ -245,16 +258,10 @@ fn when_the_power_goes_after_a_step_that_failed_once_the_log_forks_nothing() {
         for start in World::all().await {
             for at in 0.. {
                 let world = start.again();
-                let disk = Forgetful::new(world.dir.path(), usize::MAX);
-                fsync_all(&disk, world.dir.path());
-                fsync_all(&disk, world.volume.path());
-                disk.count.store(0, Ordering::SeqCst);
+                let disk = forgetful(&world);
                 disk.fails_at.store(at, Ordering::SeqCst);
                 let (disk, witness) = (Arc::new(disk), Witness::default());
-                let on_disk = || {
-                    let data = Arc::new(DataDir::open_on(world.dir.path(), Disk::with_faults(disk.clone())).ok()?);
-                    Log::open(&data, &settings(Some(&world.head_path()))).ok()
-                };
+                let on_disk = || open_on(&world, &disk);
                 let log = on_disk().or_else(on_disk).unwrap();
                 for (group, count) in world.groups.iter().enumerate() {
                     if witness.append(&log, group, *count, || {}).await.is_err() {
@@ -291,6 +298,33 @@ impl Faults for Unsure {
     }
 }
 
+/// No head gets its name any more, once told so.
+#[derive(Default)]
+struct Headless(AtomicBool);
+
+impl Faults for Headless {
+    fn step(&self, step: Step, path: &Path, run: &mut dyn FnMut() -> io::Result<()>) -> io::Result<()> {
+        let refused = self.0.load(Ordering::SeqCst) && step == Step::Rename && path.ends_with("log/head");
+        if refused { Err(io::Error::other("a fault that a test made")) } else { run() }
+    }
+}
+
+#[test]
+fn what_the_log_has_is_answered_while_nothing_can_be_appended() {
+    runtime().block_on(async {
+        let (dir, headless) = (memory_dir(), Arc::new(Headless::default()));
+        let data = Arc::new(DataDir::open_on(dir.path(), Disk::with_faults(headless.clone())).unwrap());
+        let log = Log::open(&data, &settings(None)).unwrap();
+        drop(data);
+        let first = log.append(record("one", 1)).await.unwrap();
+        headless.0.store(true, Ordering::SeqCst);
+        assert!(log.append(record("two", 2)).await.is_err());
+        assert_eq!(log.append(record("one", 7)).await.unwrap(), Append::Held(first.entry().clone()));
+        headless.0.store(false, Ordering::SeqCst);
+        assert_eq!(log.append(record("three", 3)).await.unwrap().entry().id, 2);
+    });
+}
+
 #[test]
 fn nothing_is_written_over_records_whose_head_may_be_on_the_disk() {
     runtime().block_on(async {
@@ -317,16 +351,10 @@ fn a_head_that_a_start_found_after_a_crash_survives_the_power_going_then() {
         for start in World::all().await {
             for at in 0.. {
                 let world = start.again();
-                let disk = Forgetful::new(world.dir.path(), usize::MAX);
-                fsync_all(&disk, world.dir.path());
-                fsync_all(&disk, world.volume.path());
-                disk.count.store(0, Ordering::SeqCst);
+                let disk = forgetful(&world);
                 disk.dies_at.store(at, Ordering::SeqCst);
                 let (disk, witness) = (Arc::new(disk), Witness::default());
-                let on_disk = || {
-                    let data = Arc::new(DataDir::open_on(world.dir.path(), Disk::with_faults(disk.clone())).ok()?);
-                    Log::open(&data, &settings(Some(&world.head_path()))).ok()
-                };
+                let on_disk = || open_on(&world, &disk);
                 let mut died = true;
                 if let Some(log) = on_disk() {
                     died = false;

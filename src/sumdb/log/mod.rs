@@ -179,13 +179,16 @@ impl Log {
         Ok(spawn_blocking(move || shared.find(&path, &version)).await.map_err(|_| LogError::Closed)??)
     }
 
-    /// Appends a record, unless the log has one of its version: durable, with a head that holds it, before this returns. Those that are
-    /// asked at once share a commit. Whoever stops waiting does not stop it.
+    /// Appends a record, unless the log has one of its version, which is answered at once, whatever is being written: durable, with a head
+    /// that holds it, before this returns. Those that are asked at once share a commit. Whoever stops waiting does not stop it.
     ///
     /// # Errors
     ///
     /// [`LogError`].
     pub async fn append(&self, record: Record) -> Result<Append, LogError> {
+        if let Some(entry) = self.find(&record.path, &record.version).await? {
+            return Ok(Append::Held(entry));
+        }
         let (reply, answer) = oneshot::channel();
         let queue = self.queue.as_ref().ok_or(LogError::Closed)?;
         queue.send(Ask { record, reply }).await.map_err(|_| LogError::Closed)?;
