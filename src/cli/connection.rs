@@ -46,7 +46,8 @@ impl Connection {
     /// Finds the server, or opens the store.
     pub async fn open(global: &Global) -> anyhow::Result<Self> {
         if let Some(authority) = authority(global)? {
-            let token = std::env::var("MODGATE_TOKEN").context("--server needs an admin token in MODGATE_TOKEN")?;
+            let token = std::env::var("MODGATE_TOKEN").ok().filter(|token| !token.is_empty());
+            let token = token.context("--server needs an admin token in MODGATE_TOKEN")?;
             return Ok(Self::Remote { authority, token });
         }
         let config = match global.load(&[], &[]) {
