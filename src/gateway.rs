@@ -370,6 +370,9 @@ impl Gateway {
         }
         let who = &caller.who;
         self.base(base, who)?;
+        if let Some(renewed) = self.renewed(&ask.name) {
+            return Err(Refusal::Forbidden(renewed));
+        }
         // A private name is refused whatever database is named: the client must be mended, not sent on.
         if let SumdbWhat::Lookup(path, _) = &ask.what {
             let verdict = self.policy.decide(path).await?;

@@ -1,16 +1,23 @@
 //! `backup`: the one command whose answer is no JSON but an archive, as it is made.
+//!
+//! The snapshot of what is hosted comes first, and the head of our own checksum database after it. A version is in the log only after it is
+//! sealed, so that the log in the archive has every record of a sealed version there that it had when the snapshot was taken. It may
+//! have records of later ones, which are then published again, as they were, or not at all.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
 use tokio::sync::mpsc;
 
-use super::{OperationError, Operations};
+use super::{OperationError, Operations, log_settings};
 use crate::cache::Body;
 use crate::observe::audit::{Actor, Event};
 use crate::observe::spawn_blocking;
-use crate::store::backup::Snapshot;
+use crate::store::StoreError;
+use crate::store::backup::{ArchivedLog, Snapshot};
+use crate::sumdb::log::{Log, LogSettings, OpenError};
 
 /// Bytes that are sent at once.
 const PIECE_BYTES: usize = 64 << 10;
@@ -37,11 +44,31 @@ impl Operations {
         Ok(Body::Stream { len: None, stream })
     }
 
-    /// What a backup made now holds.
+    /// What a backup made now holds. Our own checksum database is left out where it is damaged, which is one of its findings then.
     pub async fn snapshot(&self, actor: &Actor) -> Result<Snapshot, OperationError> {
-        let snapshot = self.stores.backup.snapshot().await?;
+        let mut snapshot = self.stores.backup.snapshot().await?;
+        match self.archived_log().await? {
+            Ok(Some(log)) => snapshot.add_log(log),
+            Ok(None) => {}
+            Err(wrong) => snapshot.add_finding(format!("sumdb/log: {wrong}: left out")),
+        }
         self.audit.record_durably(actor, &[Event::Backup { versions: snapshot.versions() }]).await;
         Ok(snapshot)
+    }
+
+    /// Our own checksum database, also where the settings have it off. The error inside is the database's.
+    async fn archived_log(&self) -> Result<Result<Option<ArchivedLog>, Arc<OpenError>>, OperationError> {
+        if let Some(wrong) = &self.log_wrong {
+            return Ok(Err(wrong.clone()));
+        }
+        let (log, data) = (self.log.clone(), self.data.clone());
+        // Where it lags behind sumdb.head_path, it was told.
+        let settings = LogSettings { head_path: None, ..log_settings(&self.config) };
+        let reading = spawn_blocking(move || match log {
+            Some(log) => log.archived().map(Some),
+            None => Log::look(&data, &settings)?.map(|log| log.archived()).transpose(),
+        });
+        Ok(reading.await.map_err(|stopped| StoreError::Unavailable(Box::new(stopped)))?.map_err(Arc::new))
     }
 }
 

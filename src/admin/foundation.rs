@@ -65,8 +65,10 @@ pub struct Foundation {
     stores: Stores,
     gate: Arc<Gate>,
     stock: Stock,
+    data: Arc<DataDir>,
     databases: Databases,
     log: Option<Arc<Log>>,
+    log_wrong: Option<Arc<log::OpenError>>,
     breakers: Breakers,
     log_ins: LogIns,
     audit: Audit,
@@ -79,17 +81,29 @@ impl Foundation {
     /// Opens the data directory of these settings, and puts them in force over it. What start-up mended is logged, what it found
     /// wrong is recorded.
     pub async fn open(config: Config) -> Result<(Self, Operations), OpenError> {
-        spawn_blocking(move || Self::open_blocking(config)).await?
+        spawn_blocking(move || Self::open_blocking(config, |data, settings| Ok((Some(Log::open(data, settings)?), None)))).await?
     }
 
-    fn open_blocking(config: Config) -> Result<(Self, Operations), OpenError> {
+    /// [`Foundation::open`], for a command where no server runs: our own checksum database is read, and neither made nor written to. What is
+    /// wrong with it keeps nobody from the rest, and is in [`Operations::log_wrong`].
+    pub async fn look(config: Config) -> Result<(Self, Operations), OpenError> {
+        let look = |data: &Arc<DataDir>, settings: &LogSettings| {
+            Ok(Log::look(data, settings).map_or_else(|wrong| (None, Some(wrong)), |log| (log, None)))
+        };
+        spawn_blocking(move || Self::open_blocking(config, look)).await?
+    }
+
+    fn open_blocking(
+        config: Config,
+        open_log: impl FnOnce(&Arc<DataDir>, &LogSettings) -> Result<(Option<Log>, Option<log::OpenError>), log::OpenError>,
+    ) -> Result<(Self, Operations), OpenError> {
         let metrics = Arc::new(Metrics::new()?);
         let make_room = |data: &DataDir, short| cache::give_way(data, &config.cache, short);
         let data = Arc::new(DataDir::open_with(&config.data_dir, Disk::default(), make_room)?);
         let audit = Audit::open(&data.audit(), data.disk(), data.node(), metrics.audit.clone()).map_err(OpenError::Audit)?;
         let (stores, healed) = Embedded::open(&data)?;
         tell_healing(&healed, &audit);
-        let log = config.sumdb.enabled.then(|| Log::open(&data, &log_settings(&config))).transpose()?.map(Arc::new);
+        let (log, log_wrong) = if config.sumdb.enabled { open_log(&data, &log_settings(&config))? } else { (None, None) };
         let policy = Arc::new(Policy::new(&config, stores.records.clone()));
         let gate = Arc::new(Gate::new(policy.clone(), audit.clone()));
         let stock = Stock::open(&data, &config.cache, gate.clone(), stores.records.clone(), &metrics, audit.clone())?;
@@ -99,8 +113,10 @@ impl Foundation {
             stores,
             gate,
             stock,
-            databases: Databases::new(data),
-            log,
+            databases: Databases::new(data.clone()),
+            data,
+            log: log.map(Arc::new),
+            log_wrong: log_wrong.map(Arc::new),
             breakers: Breakers::default(),
             log_ins,
             audit,
@@ -119,7 +135,7 @@ impl Foundation {
     }
 
     fn operations(&self, config: Config, policy: Arc<Policy>) -> Result<Operations, SettingsError> {
-        let Self { stores, gate, stock, databases, log, breakers, log_ins, audit, metrics, stop, begun } = self;
+        let Self { stores, gate, stock, data, databases, log, log_wrong, breakers, log_ins, audit, metrics, stop, begun } = self;
         let access = Arc::new(Access::new(&config, stores.records.clone(), log_ins.clone()));
         let upstream = Arc::new(Upstream::new(&config.upstream, gate.clone(), breakers.clone(), metrics.upstream.clone())?);
         let cache = Cache::new(stock.clone(), &config.cache, config.limits.queue, upstream.clone());
@@ -133,10 +149,11 @@ impl Foundation {
                 (cache.vouched(Arc::new(client.clone()), unverified), Some(client))
             }
         };
-        let log = log.clone();
+        let (data, log, log_wrong) = (data.clone(), log.clone(), log_wrong.clone());
         let (stores, audit, metrics, stop, begun) = (stores.clone(), audit.clone(), metrics.clone(), stop.clone(), begun.clone());
         Ok(Operations {
             config: Arc::new(config),
+            data,
             stores,
             policy,
             access,
@@ -144,6 +161,7 @@ impl Foundation {
             cache,
             sumdb,
             log,
+            log_wrong,
             audit,
             metrics,
             stop,
@@ -173,7 +191,8 @@ impl Foundation {
     }
 }
 
-fn log_settings(config: &Config) -> LogSettings {
+/// How our own checksum database is opened by these settings.
+pub fn log_settings(config: &Config) -> LogSettings {
     let of_url = || config.server.public_url.as_ref().and_then(|url| url.host_str()).map(str::to_ascii_lowercase);
     // An IPv6 address is no host of a name: it has colons.
     let of_url = of_url().filter(|host| !host.starts_with('['));

@@ -39,14 +39,14 @@ use crate::observe::metrics::Metrics;
 use crate::stop::Stop;
 use crate::store::{DataDir, StoreError, Stores};
 use crate::sumdb::Client;
-use crate::sumdb::log::Log;
+use crate::sumdb::log::{self, Log};
 use crate::upstream::Upstream;
 
 pub use audit::AuditAsk;
 pub use cache::{PurgeAsk, PurgeDone};
 pub use claims::{ClaimLine, MakePublicAsk, ReleaseAsk, Released};
 pub use explain::Explain;
-pub use foundation::{Foundation, OpenError, SettingsError};
+pub use foundation::{Foundation, OpenError, SettingsError, log_settings};
 pub use gc::{GcAsk, GcDone, GcLine};
 pub use listening::Listening;
 pub use moving::{MoveAsk, MoveDone};
@@ -108,6 +108,8 @@ pub struct EgressPage {
 pub struct Operations {
     /// The settings.
     pub config: Arc<Config>,
+    /// The data directory.
+    pub data: Arc<DataDir>,
     /// The stores.
     pub stores: Stores,
     /// What may leave.
@@ -122,6 +124,8 @@ pub struct Operations {
     pub sumdb: Option<Client>,
     /// Our own checksum database, if there is one.
     pub log: Option<Arc<Log>>,
+    /// Why it cannot be used, though it should be there. Where a server runs it can.
+    pub log_wrong: Option<Arc<log::OpenError>>,
     /// What was done.
     pub audit: Audit,
     /// Numbers.

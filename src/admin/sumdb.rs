@@ -8,6 +8,9 @@ use crate::store::StoreError;
 use crate::sumdb::{Client, Side};
 use crate::tlog::Head;
 
+/// What is said of our own database before a server ever ran.
+const UNMADE: &str = "this gateway has no checksum database of its own yet: the next start makes it";
+
 /// A head of the public checksum database.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct SumdbLine {
@@ -64,7 +67,11 @@ impl Operations {
 
     /// Our own database.
     pub(super) fn sumdb_own(&self) -> Result<LogLine, OperationError> {
-        let none = || OperationError::Absent("this gateway has no checksum database of its own: see sumdb.enabled".to_owned());
+        let none = || match &self.log_wrong {
+            Some(wrong) => OperationError::Refused(wrong.to_string()),
+            None if self.config.sumdb.enabled => OperationError::Absent(UNMADE.to_owned()),
+            None => OperationError::Absent("this gateway has no checksum database of its own: see sumdb.enabled".to_owned()),
+        };
         let log = self.log.as_ref().ok_or_else(none)?;
         let head = *log.latest().head();
         Ok(LogLine { key: log.key().to_string(), size: head.size, root: head.root.to_string() })

@@ -13,6 +13,7 @@ use crate::egress::Policy;
 use crate::observe::audit::{Actor, Event};
 use crate::observe::spawn_blocking;
 use crate::store::{Records, StoreError};
+use crate::sumdb::log::{Log, LogFinding, OpenError};
 use crate::upstream::Upstream;
 
 /// Something that is not as it was written.
@@ -28,6 +29,8 @@ pub struct FindingLine {
 
 /// What is said wherever an operator looks, while nothing is verified.
 pub const UNVERIFIED: &str = "nothing that comes from upstream is verified";
+/// The kind of what is found in our own checksum database.
+const LOG: &str = "log";
 /// What a verification says that was stopped.
 const NOT_ALL: &str = "not all was verified";
 
@@ -71,7 +74,9 @@ impl Operations {
             path: finding.file.clone(),
             text: finding.text.clone(),
         });
-        let verified = Verified { findings: of_hosted.chain(of_cached).collect(), hosted: hosted.hosted, cached: cached.good };
+        let of_log = self.verify_log().await?;
+        let verified =
+            Verified { findings: of_hosted.chain(of_cached).chain(of_log).collect(), hosted: hosted.hosted, cached: cached.good };
         let findings = &verified.findings;
         let mut events: Vec<Event> = findings.iter().map(FindingLine::event).collect();
         if self.stop.is_asked() {
@@ -84,14 +89,29 @@ impl Operations {
         Ok(verified)
     }
 
+    /// All of our own checksum database, read again.
+    async fn verify_log(&self) -> Result<Vec<FindingLine>, OperationError> {
+        if let Some(wrong) = &self.log_wrong {
+            let folder = self.data.sumdb().join("log").display().to_string();
+            return Ok(vec![FindingLine { kind: LOG.to_owned(), path: folder, text: wrong.to_string() }]);
+        }
+        let Some(log) = self.log.clone() else { return Ok(Vec::new()) };
+        let stop = self.stop.clone();
+        let found = spawn_blocking(move || log.verify(&stop)).await.map_err(|stopped| StoreError::Unavailable(Box::new(stopped)))?;
+        let line = |LogFinding { path, text }| FindingLine { kind: LOG.to_owned(), path: path.display().to_string(), text };
+        Ok(found.into_iter().map(line).collect())
+    }
+
     /// What an operator should mend beyond what the settings tell by themselves. `written`: other settings to judge by, which may be
-    /// about to come in force; those in force if none. Reads no file.
+    /// about to come in force; those in force if none. Of files it reads a few small ones of our own checksum database.
     pub async fn findings(&self, written: Option<Written>) -> Result<Vec<String>, OperationError> {
         let looking = Looking {
             config: self.config.clone(),
             policy: self.policy.clone(),
             records: self.stores.records.clone(),
             upstream: self.upstream.clone(),
+            log: self.log.clone(),
+            log_wrong: self.log_wrong.clone(),
         };
         // Thousands of owners, each with patterns, over what is hosted take seconds: off the async threads, and one at a time.
         let turn = self.looking.clone().lock_owned().await;
@@ -111,6 +131,8 @@ struct Looking {
     policy: Arc<Policy>,
     records: Arc<dyn Records>,
     upstream: Arc<Upstream>,
+    log: Option<Arc<Log>>,
+    log_wrong: Option<Arc<OpenError>>,
 }
 
 impl Looking {
@@ -133,6 +155,9 @@ impl Looking {
             findings.push(format!("{UNVERIFIED} (upstream.verify, {})", upstream.verify.source));
         }
         findings.extend(self.upstream.clock_finding());
+        findings.extend(self.log_wrong.iter().map(|wrong| format!("sumdb: {wrong}")));
+        let standing = self.log.iter().flat_map(|log| log.standing());
+        findings.extend(standing.map(|LogFinding { path, text }| format!("sumdb: {}: {text}", path.display())));
         let index = self.records.hosted_index().await?;
         for host in index.made_public.keys() {
             let path = host.parse().map_err(|_| StoreError::Corrupt(format!("{host} is no host")))?;

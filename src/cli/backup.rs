@@ -10,11 +10,13 @@ use clap::Args;
 
 use super::connection::Connection;
 use super::{FAILED, Global, UsageError, out};
-use crate::admin::{BACKUP, Foundation, OPERATOR};
+use crate::admin::{BACKUP, Foundation, OPERATOR, Operations, log_settings};
+use crate::config::Config;
 use crate::durable::Disk;
 use crate::observe::audit::{Actor, Event};
 use crate::store::backup::{self, BackupError, Foot};
-use crate::store::restore;
+use crate::store::{RestoreError, Restored, restore, restore_with_log};
+use crate::sumdb::log::{Log, LogSettings, carry, set_head_path_aside};
 
 /// Bytes read at once.
 const PIECE_BYTES: usize = 128 << 10;
@@ -30,6 +32,19 @@ impl Options {
     fn is_standard(&self) -> bool {
         self.file.as_os_str() == "-"
     }
+}
+
+/// Which file, and what becomes of a checksum database in it.
+#[derive(Debug, Args)]
+pub struct RestoreOptions {
+    #[command(flatten)]
+    archive: Options,
+    /// Carry the records of the gateway's own checksum database over into a new one, with a key that every client must be given
+    ///
+    /// A backup has no secret key, and a database put back to an older state would contradict what clients saw of it. A file that
+    /// sumdb.head_path names is renamed, to FILE.old-XXXXXXXX.
+    #[arg(long)]
+    new_log: bool,
 }
 
 /// Writes a backup, and reads it while it is written: a file that appears is whole.
@@ -112,25 +127,84 @@ fn read(from: impl Read, to: impl Write, name: &str) -> Result<Foot, CopyError> 
 }
 
 /// Puts a backup back into the data directory, which nothing may live in, and opens it.
-pub fn put(global: &Global, options: &Options) -> anyhow::Result<ExitCode> {
+pub fn put(global: &Global, options: &RestoreOptions) -> anyhow::Result<ExitCode> {
     let config = global.load(&[], &[])?.config;
-    let restored = if options.is_standard() {
-        restore(&config.data_dir, io::stdin().lock())
+    let Options { file } = &options.archive;
+    let restored = if options.archive.is_standard() {
+        restored(&config, io::stdin().lock(), options.new_log)
     } else {
-        let file = File::open(&options.file).with_context(|| format!("{}", options.file.display()))?;
-        restore(&config.data_dir, BufReader::with_capacity(PIECE_BYTES, file))
+        let opened = File::open(file).with_context(|| format!("{}", file.display()))?;
+        restored(&config, BufReader::with_capacity(PIECE_BYTES, opened), options.new_log)
     }?;
-    let data_dir = config.data_dir.display().to_string();
+    let Foot { versions, blobs, bytes, findings, .. } = &restored.foot;
+    out::print(&format!("{}: {versions} hosted versions, {blobs} blobs, {bytes} bytes\n", config.data_dir.display()))?;
+    if options.new_log {
+        give_up(config.sumdb.head_path.as_deref())?;
+    }
     // What a start would stumble over is told now.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let Foot { versions, blobs, bytes, findings, .. } = &restored.foot;
-    runtime.block_on(async {
-        let (_foundation, operations) = Foundation::open(config).await?;
+    let text = runtime.block_on(async {
+        let (_foundation, operations) = Foundation::look(config).await?;
         operations.audit.record_durably(&Actor::local(OPERATOR), &[Event::Restore { versions: *versions }]).await;
-        anyhow::Ok(())
+        let settings = LogSettings { head_path: None, ..log_settings(&operations.config) };
+        anyhow::Ok(match Log::look(&operations.data, &settings)? {
+            Some(log) => new_key(&log),
+            None => {
+                no_log(&operations);
+                String::new()
+            }
+        })
     })?;
-    out::print(&format!("{data_dir}: {versions} hosted versions, {blobs} blobs, {bytes} bytes\n"))?;
+    out::print(&text)?;
     Ok(code(&findings.iter().chain(&restored.damaged).cloned().collect::<Vec<_>>()))
+}
+
+fn restored(config: &Config, archive: impl Read, new_log: bool) -> Result<Restored, RestoreError> {
+    if !new_log {
+        return restore(&config.data_dir, archive);
+    }
+    let LogSettings { host, .. } = log_settings(config);
+    restore_with_log(&config.data_dir, archive, |folder| Ok(carry(folder, &host)?))
+}
+
+/// A new log begins: what watched over the old one would refuse it.
+fn give_up(head_path: Option<&Path>) -> anyhow::Result<()> {
+    let Some(path) = head_path else { return Ok(()) };
+    let aside = set_head_path_aside(path);
+    let aside = aside.with_context(|| format!("restored; but {} could not be renamed: move it away before a start", path.display()))?;
+    if let Some(aside) = aside {
+        out::tell(&format!(
+            "sumdb.head_path: {} held a head of a database that is given up, and is {} now",
+            path.display(),
+            aside.display()
+        ));
+    }
+    Ok(())
+}
+
+/// The line for clients.
+fn new_key(log: &Log) -> String {
+    let records = log.latest().head().size;
+    format!(
+        "checksum database: {records} records, signed by a new key, which every client must be given:\ngo env -w GOSUMDB=\"{}\"\n",
+        log.key()
+    )
+}
+
+/// What an operator should know where the archive brought no log.
+fn no_log(operations: &Operations) {
+    if !operations.config.sumdb.enabled {
+        return;
+    }
+    match &operations.log_wrong {
+        Some(wrong) => {
+            out::tell(&format!("warning: this backup holds no checksum database of the gateway's own, and a start is refused: {wrong}"))
+        }
+        None => out::tell(
+            "warning: this backup holds no checksum database of the gateway's own: the next start makes a new one, with a key that every \
+             client must be given (`modgate sumdb` prints it)",
+        ),
+    }
 }
 
 /// What is read is written.

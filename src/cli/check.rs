@@ -1,5 +1,5 @@
 //! `modgate check`: settings, data directory, listeners, the limit of file descriptors, the way upstream, keys and certificates, the
-//! clock, and what is hosted, all by the settings that a start or a reload would find now; a line a finding. With `--server` no
+//! gateway's own checksum database, the clock, and what is hosted, all by the settings that a start or a reload would find now; a line a finding. With `--server` no
 //! listener of this machine is tried.
 
 mod clock;
@@ -10,6 +10,7 @@ mod keys;
 mod listeners;
 mod owners;
 mod sockets;
+mod sumdb;
 mod upstream;
 
 use std::process::ExitCode;
@@ -47,6 +48,7 @@ async fn findings_of(global: &Global, config: &Config) -> Vec<String> {
     let mut findings = disk::findings(config);
     findings.extend(descriptors::findings(config));
     findings.extend(keys::findings(config));
+    findings.extend(sumdb::findings(config));
     findings.extend(clock::findings(&config.data_dir));
     findings.extend(owners::findings(config));
     findings.extend(environment::findings(config));
@@ -57,6 +59,7 @@ async fn findings_of(global: &Global, config: &Config) -> Vec<String> {
         let looked = async {
             let connection = Connection::open(global).await?;
             running = listening(&connection).await;
+            sumdb::tell(&connection).await;
             hosted(global, &connection).await
         };
         findings.extend(looked.await.unwrap_or_else(|error| vec![format!("data_dir: {}", chain(error.as_ref()))]));

@@ -62,7 +62,7 @@ impl Connection {
             // Made here it would belong to whoever asks, and the server might not be able to write to it.
             bail!("{} is no data directory yet: `modgate serve` makes it; --data-dir or --config names another", config.data_dir.display());
         }
-        let (_, operations) = Foundation::open(config).await?;
+        let (_, operations) = Foundation::look(config).await?;
         Ok(Self::Local(Box::new(operations)))
     }
 

@@ -93,7 +93,7 @@ enum Command {
     /// Write all that cannot be made anew into one archive, while serving
     Backup(backup::Options),
     /// Put such an archive into a data directory that is empty
-    Restore(backup::Options),
+    Restore(backup::RestoreOptions),
     /// Succeed if the server answers and its storage is writable
     Healthcheck,
 }

@@ -87,6 +87,20 @@ impl Gateway {
         self.own.as_ref().filter(|own| own.log.key().name() == name)
     }
 
+    /// What a client is told that has the key of another database at our host: one that was given up. It would go there by itself
+    /// where it is told of an absence, and end somewhere that says nothing.
+    pub(super) fn renewed(&self, name: &str) -> Option<String> {
+        let own = self.own.as_ref()?.log.key().name();
+        let is_former = name != own && name.rsplit_once('/').map(|(host, _)| host) == own.rsplit_once('/').map(|(host, _)| host);
+        let told = || {
+            format!(
+                "the checksum database {name} is not served here any more: this gateway's is {own} now, with another key; ask whoever \
+                 runs it why, and for the new GOSUMDB"
+            )
+        };
+        is_former.then(told)
+    }
+
     /// Answers for our own checksum database, asked by the last part of its name.
     pub async fn log(&self, hash: &str, what: &SumdbWhat, caller: &Caller) -> Result<Answer, Refusal> {
         match self.own.as_ref().filter(|own| own.hash() == hash) {

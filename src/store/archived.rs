@@ -1,7 +1,11 @@
 //! What an archive may hold, by name, and how what it says is shown to people: an archive may be anybody's.
 
+use super::backup::{ARCHIVED_HEAD, ARCHIVED_VERIFIER};
 use crate::module::{ModulePath, Version};
+use crate::tlog::{Tile, TileLevel};
 
+/// Where an archive has a checksum log, and a data directory too.
+pub(super) const LOG: &str = "sumdb/log";
 /// Longest piece of an archive's own words that is shown, characters: a finding names a blob, and says what is wrong.
 const SHOWN_CHARS_MAX: usize = 240;
 /// Endings of what is taken of `tls/`.
@@ -14,6 +18,7 @@ pub(super) fn is_archived(name: &str) -> bool {
         "records" => rest == "changes.journal" || is_record(rest),
         "ledger" => rest == "known.log" || rest == "egress.log" || is_old_ledger(rest),
         "tls" => is_tls(rest),
+        "sumdb" => name.strip_prefix(LOG).and_then(|rest| rest.strip_prefix('/')).is_some_and(is_of_log),
         "blobs" => rest.len() == 64 && rest.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')),
         _ => false,
     }
@@ -29,6 +34,11 @@ fn is_record(name: &str) -> bool {
     let Some((module, version)) = name.split_once("/@v/") else { return false };
     let version = version.strip_suffix(".json");
     ModulePath::unescape(module).is_ok() && version.is_some_and(|version| Version::unescape(version).is_ok())
+}
+
+fn is_of_log(name: &str) -> bool {
+    let is_tile = |tile: Tile| tile.level() == TileLevel::Data && tile.is_full();
+    name == ARCHIVED_VERIFIER || name == ARCHIVED_HEAD || name.parse().is_ok_and(is_tile)
 }
 
 fn is_old_ledger(name: &str) -> bool {
@@ -68,6 +78,10 @@ mod tests {
             "ledger/egress.12.log",
             "tls/ca.pem",
             "tls/ca-key.pem",
+            "sumdb/log/verifier",
+            "sumdb/log/head",
+            "sumdb/log/tile/8/data/000",
+            "sumdb/log/tile/8/data/x001/x234/067",
             &blob,
         ];
         for name in ours {
@@ -89,6 +103,15 @@ mod tests {
             "tls/.ca.pem",
             "tls/x/ca.pem",
             "tls/../ca.pem",
+            "sumdb/log",
+            "sumdb/log/",
+            "sumdb/log/key",
+            "sumdb/log/head-path",
+            "sumdb/logx/head",
+            "sumdb/public/head",
+            "sumdb/log/tile/8/0/000",
+            "sumdb/log/tile/8/data/000.p/1",
+            "sumdb/log/tile/8/data/../000",
             "blobs/x",
             "blobs/../x",
             &long,

@@ -1,6 +1,7 @@
 //! A backup: one tar archive of all that cannot be made anew, taken while serving, and put back into an empty directory.
 //!
-//! The archive holds, in this order: `modgate-backup.json` ([`Head`]: which layout, which revision), then `records/`, `ledger/`,
+//! The archive holds, in this order: `modgate-backup.json` ([`Head`]: which layout, which revision), then `sumdb/log/`
+//! ([`ArchivedLog`]: whoever restores has to decide about it first), `records/`, `ledger/`,
 //! `tls/` and `blobs/` as they lie in a data directory, then `modgate-backup-end.json` ([`Foot`]: how much there was, and a
 //! SHA-256 over all of it). An archive without its foot was cut short. It holds private keys and hashes of tokens: keep it as you
 //! keep the data directory. What is public and cached, the index, `audit/` and the file `admin-token` are not in it.
@@ -14,9 +15,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tar::{Archive, Builder, EntryType, Header};
 
-use super::archived::{is_archived, shown};
+use super::archived::{LOG, is_archived, shown};
 use super::hex::hex;
 use super::{BlobId, Rev};
+use crate::tlog::{SignedHead, Tile, VerifierKey};
 
 /// The first file of an archive.
 const HEAD: &str = "modgate-backup.json";
@@ -61,12 +63,32 @@ pub struct Foot {
     pub findings: Vec<String>,
 }
 
+/// The file below `sumdb/log/` of an archive that holds the log's public key.
+pub const ARCHIVED_VERIFIER: &str = "verifier";
+/// The one that holds the head, and comes behind that.
+pub(super) const ARCHIVED_HEAD: &str = "head";
+
+/// A checksum log as of one head, without its secret key. Below `sumdb/log/` of an archive lie, in this order, `verifier` (the public
+/// key), `head` (the note of the head), and the data tiles of its tree: hash tiles follow from those.
+#[derive(Debug)]
+pub struct ArchivedLog {
+    /// The log's name and public key.
+    pub verifier: VerifierKey,
+    /// The head.
+    pub head: SignedHead,
+    /// The data tiles: of each the full one at its place, the file, and how many bytes of that are in the tree.
+    pub tiles: Vec<(Tile, PathBuf, u64)>,
+}
+
 /// What is to be copied, as of one moment: nothing in it changes or goes away while this lives.
 pub struct Snapshot {
     pub(in crate::store) head: Head,
     pub(in crate::store) files: Box<dyn Iterator<Item = io::Result<(String, Content)>> + Send>,
     pub(in crate::store) versions: u64,
     pub(in crate::store) blobs: Vec<(BlobId, PathBuf)>,
+    pub(in crate::store) log: Option<ArchivedLog>,
+    /// What is known to be missing.
+    pub(in crate::store) findings: Vec<String>,
     /// Keeps the blobs.
     pub(in crate::store) _held: Box<dyn Send>,
 }
@@ -93,6 +115,16 @@ pub enum BackupError {
     /// Its end is missing.
     #[error("the backup is cut short: its last file, {FOOT}, is missing")]
     Cut,
+    /// It holds a checksum log, and nobody has said what becomes of that.
+    #[error(
+        "the backup holds the checksum database {name} with {records} records, but not its secret key; clients may have seen records of it that came after the backup, and would be shown another past. Where the data directory itself can be had (its disk, or a copy that was made after that), go on with that. Otherwise restore with --new-log: all {records} records are carried over into a new database with a key of its own, which every client must be given as its GOSUMDB; it is printed"
+    )]
+    HoldsLog {
+        /// Its name.
+        name: String,
+        /// How many records.
+        records: u64,
+    },
     /// Its content is not what was written.
     #[error("the backup is damaged: {0}")]
     Damaged(String),
@@ -110,6 +142,17 @@ impl Snapshot {
         self.versions
     }
 
+    /// Takes a checksum log along. A version is in the log after it is sealed: so of one whose head is taken after the snapshot was,
+    /// whatever record it had of a sealed version is in the archive with that version.
+    pub fn add_log(&mut self, log: ArchivedLog) {
+        self.log = Some(log);
+    }
+
+    /// Notes that something could not be taken along; it will be in [`Foot::findings`].
+    pub fn add_finding(&mut self, finding: String) {
+        self.findings.push(finding);
+    }
+
     /// Writes the archive. Blocks for as long as it takes to read everything hosted.
     ///
     /// # Errors
@@ -117,8 +160,11 @@ impl Snapshot {
     /// Reading or writing fails. What was written until then is no backup: it has no foot.
     pub fn write(self, out: impl Write) -> Result<Foot, BackupError> {
         let mut tape = Tape { builder: Builder::new(out), print: Sha256::new(), unix: self.head.unix };
-        let (mut bytes, mut count, mut findings) = (0, 0, Vec::new());
+        let (mut bytes, mut count, mut findings) = (0, 0, self.findings);
         tape.bytes(HEAD, &json(&self.head)?)?;
+        if let Some(log) = &self.log {
+            bytes += tape.log(log)?;
+        }
         for file in self.files {
             let (name, content) = file?;
             bytes += match content {
@@ -168,6 +214,16 @@ struct Tape<W: Write> {
 impl<W: Write> Tape<W> {
     fn bytes(&mut self, name: &str, content: &[u8]) -> io::Result<u64> {
         self.file(name, content.len() as u64, content)
+    }
+
+    /// How many bytes that are.
+    fn log(&mut self, log: &ArchivedLog) -> io::Result<u64> {
+        let mut bytes = self.bytes(&format!("{LOG}/{ARCHIVED_VERIFIER}"), format!("{}\n", log.verifier).as_bytes())?;
+        bytes += self.bytes(&format!("{LOG}/{ARCHIVED_HEAD}"), log.head.note())?;
+        for (tile, path, len) in &log.tiles {
+            bytes += self.file(&format!("{LOG}/{tile}"), *len, File::open(path)?)?;
+        }
+        Ok(bytes)
     }
 
     /// Exactly `len` bytes of `content`; its length.

@@ -9,6 +9,7 @@
 //! cache/             what came from upstream; how it lies there is the cache's matter
 //! index/             what the cache knows of its files, made anew when it is gone
 //! sumdb/             what is known of checksum databases; sumdb's matter
+//! sumdb-verifier     the verifier key of our own: where this file is, there was one
 //! ledger/            what ever left, and which public modules are known
 //! audit/             what was done, and by whom; the audit trail's matter
 //! node               what this gateway is called in logs and the audit trail
@@ -58,6 +59,8 @@ const META: &str = "meta";
 const CACHE: &str = "cache";
 const INDEX: &str = "index";
 const LEDGER: &str = "ledger";
+/// Made by whoever keeps something there.
+const SUMDB: &str = "sumdb";
 const TMP: &str = "tmp";
 /// Which layout this is.
 const FORMAT_FILE: &str = "format";
@@ -334,7 +337,12 @@ impl DataDir {
 
     /// `sumdb/`, which may not be there yet.
     pub fn sumdb(&self) -> PathBuf {
-        self.root.join("sumdb")
+        self.root.join(SUMDB)
+    }
+
+    /// `sumdb-verifier`, which may not be there yet: outside `sumdb/`, so that it does not go with it.
+    pub fn log_verifier(&self) -> PathBuf {
+        self.root.join("sumdb-verifier")
     }
 
     /// `tmp/`: on the same file system as all the others.
@@ -479,7 +487,7 @@ fn node(root: &Path, disk: &Disk) -> Result<String, OpenError> {
 
 /// Somebody's home directory may have a `tmp` folder too, and it would be emptied. `but`: what may be in `tmp/`.
 fn refuse_strangers(root: &Path, but: Option<&str>) -> Result<(), OpenError> {
-    for folder in FOLDERS {
+    for folder in FOLDERS.into_iter().chain([SUMDB]) {
         let path = root.join(folder);
         let but = but.filter(|_| folder == TMP);
         let holds_any = match fs::read_dir(&path) {

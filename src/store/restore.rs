@@ -3,6 +3,9 @@
 //! Everything is unpacked below `tmp/restore/`, judged, made durable, and then renamed into place folder by folder; `format`, without
 //! which no gateway starts there, comes last. *Crash before the first rename: the next restore begins anew. Crash between
 //! them: a start and a restore both refuse the directory, naming it; it holds nothing but what the archive holds.*
+//!
+//! What becomes of the checksum log of an archive is not the store's to know: such an archive is refused, or the caller makes a log of
+//! what was unpacked of it, before anything has its place.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
@@ -11,10 +14,11 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use super::archived::shown;
-use super::backup::{self, BackupError, Counted, Foot, Head};
+use super::archived::{LOG, shown};
+use super::backup::{self, ARCHIVED_HEAD, ARCHIVED_VERIFIER, BackupError, Counted, Foot, Head};
 use super::data_dir::{DataDir, Empty, FORMAT, OpenError, STAGED_RESTORE};
 use super::hex::hex;
+use crate::tlog::{self, VerifierKey};
 
 /// What was restored.
 #[derive(Debug)]
@@ -25,6 +29,8 @@ pub struct Restored {
     pub foot: Foot,
     /// Blobs whose content is not what their name says.
     pub damaged: Vec<String>,
+    /// A checksum log came with it.
+    pub has_log: bool,
 }
 
 /// Why nothing was restored.
@@ -33,6 +39,9 @@ pub enum RestoreError {
     /// The archive.
     #[error("nothing was restored")]
     Backup(#[source] BackupError),
+    /// The checksum log of the archive.
+    #[error("nothing was restored: no log can be made of the checksum database in the backup")]
+    Log(#[source] CarryError),
     /// The data directory.
     #[error(transparent)]
     DataDir(OpenError),
@@ -63,13 +72,34 @@ impl From<OpenError> for RestoreError {
     }
 }
 
-/// Reads the archive into the data directory `root`, which is made, or holds nothing yet. Blocks.
+/// Why [`restore_with_log`]'s caller made no log.
+pub type CarryError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Reads the archive into the data directory `root`, which is made, or holds nothing yet. One with a checksum log is refused. Blocks.
 ///
 /// # Errors
 ///
 /// [`RestoreError`]; nothing of the archive is left then, nor of the directory if it was not there, unless the disk fails between the
 /// last renames.
 pub fn restore(root: &Path, archive: impl Read) -> Result<Restored, RestoreError> {
+    put(root, archive, None::<fn(&Path) -> Result<(), CarryError>>)
+}
+
+/// [`restore`], of an archive with a checksum log too: `carry` makes a log of it in the folder that it is given, as it will lie in the data
+/// directory, where `verifier`, `head` and the data tiles were unpacked. What it wrote is made durable with all the rest.
+///
+/// # Errors
+///
+/// As [`restore`]; and [`RestoreError::Log`].
+pub fn restore_with_log(
+    root: &Path,
+    archive: impl Read,
+    carry: impl FnOnce(&Path) -> Result<(), CarryError>,
+) -> Result<Restored, RestoreError> {
+    put(root, archive, Some(carry))
+}
+
+fn put(root: &Path, archive: impl Read, carry: Option<impl FnOnce(&Path) -> Result<(), CarryError>>) -> Result<Restored, RestoreError> {
     let empty = DataDir::claim_empty(root)?.ok_or_else(|| RestoreError::NotEmpty(root.to_owned()))?;
     let stage = empty.tmp().join(STAGED_RESTORE);
     let disk = |path: &Path| {
@@ -80,14 +110,17 @@ pub fn restore(root: &Path, archive: impl Read) -> Result<Restored, RestoreError
         empty.abandon();
         return Err(disk(&stage)(error));
     }
-    let unpacked = unpack(&stage, archive);
+    let unpacked = unpack(&stage, archive, carry.is_some()).map_err(RestoreError::Backup).and_then(|restored| match carry {
+        Some(carry) if restored.has_log => carry(&stage.join(LOG)).map(|()| restored).map_err(RestoreError::Log),
+        _ => Ok(restored),
+    });
     let restored = match unpacked {
         Ok(restored) => restored,
         Err(error) => {
             // Whatever stands against removing it stands in the way of the next try, which says so.
             let _ = clear(&stage);
             empty.abandon();
-            return Err(RestoreError::Backup(error));
+            return Err(error);
         }
     };
     settle(&empty, &stage, &restored.head).map_err(disk(root))?;
@@ -101,7 +134,7 @@ fn clear(stage: &Path) -> io::Result<()> {
     }
 }
 
-fn unpack(stage: &Path, archive: impl Read) -> Result<Restored, BackupError> {
+fn unpack(stage: &Path, archive: impl Read, log_welcome: bool) -> Result<Restored, BackupError> {
     // There may be no file in it: a store that holds nothing.
     folders(stage)?;
     let mut head = None;
@@ -114,6 +147,9 @@ fn unpack(stage: &Path, archive: impl Read) -> Result<Restored, BackupError> {
         },
         |name, content| {
             let sha256 = copy(content, name, &stage.join(name))?;
+            if !log_welcome && name.strip_prefix(LOG).is_some_and(|name| name != format!("/{ARCHIVED_VERIFIER}")) {
+                return Err(holds_log(&stage.join(LOG)));
+            }
             if name.strip_prefix("blobs/").is_some_and(|blob| blob != sha256) {
                 damaged.push(format!("{}: has other content than was published", shown(name)));
             }
@@ -121,7 +157,17 @@ fn unpack(stage: &Path, archive: impl Read) -> Result<Restored, BackupError> {
         },
     )?;
     let head = head.ok_or(BackupError::Cut)?;
-    Ok(Restored { head, foot, damaged })
+    Ok(Restored { head, foot, damaged, has_log: stage.join(LOG).exists() })
+}
+
+/// The log that is in an archive, as far as it was unpacked.
+fn holds_log(folder: &Path) -> BackupError {
+    let text = |name| fs::read_to_string(folder.join(name)).unwrap_or_default();
+    let key = text(ARCHIVED_VERIFIER).trim_end().parse::<VerifierKey>();
+    match (key, text(ARCHIVED_HEAD).parse::<tlog::Head>()) {
+        (Ok(key), Ok(head)) => BackupError::HoldsLog { name: shown(key.name()), records: head.size },
+        _ => BackupError::Damaged("its checksum database has no key, or no head, where it begins".to_owned()),
+    }
 }
 
 fn folders(folder: &Path) -> io::Result<()> {

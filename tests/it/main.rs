@@ -40,6 +40,8 @@ mod sumdb_client;
 mod sumdb_log;
 mod sumdb_log_crash;
 mod sumdb_own;
+mod sumdb_refused;
+mod sumdb_restore;
 mod support;
 mod systemd;
 mod tls;

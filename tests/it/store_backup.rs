@@ -212,7 +212,7 @@ fn names_that_lead_elsewhere_and_what_is_no_file_are_refused() {
 }
 
 /// An archive of these files after the head: its foot says that it is whole, and has so many bytes more, and this finding.
-fn sealed(head: &[u8], files: &[(&str, &[u8])], more: u64, finding: &str) -> Vec<u8> {
+pub(super) fn sealed(head: &[u8], files: &[(&str, &[u8])], more: u64, finding: &str) -> Vec<u8> {
     let len = u64::from_str_radix(std::str::from_utf8(&head[124..135]).unwrap(), 8).unwrap();
     let first = ("modgate-backup.json", &head[512..512 + usize::try_from(len).unwrap()]);
     let (mut print, mut bytes) = (Sha256::new(), 0);
@@ -288,7 +288,7 @@ fn nothing_of_an_archive_is_told_raw_or_at_length() {
 }
 
 /// The archive's first header and content.
-fn first_file(archive: &[u8]) -> Vec<u8> {
+pub(super) fn first_file(archive: &[u8]) -> Vec<u8> {
     let mut entries = tar::Archive::new(archive);
     let len = entries.entries().unwrap().next().unwrap().unwrap().header().size().unwrap();
     archive[..512 + usize::try_from(len.next_multiple_of(512)).unwrap()].to_vec()

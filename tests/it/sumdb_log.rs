@@ -357,8 +357,64 @@ fn a_log_behind_head_path_is_refused_and_one_ahead_brings_it_up_to_date() {
         assert_eq!(fs::read(&head_path).unwrap(), **at_seven.note());
         // Another log's.
         let other = memory_dir();
+        drop(open(other.path(), None).unwrap());
         assert!(matches!(open(other.path(), Some(&head_path)), Err(OpenError::HeadPath { .. })));
         fs::write(&head_path, Bytes::from_static(b"no head")).unwrap();
         assert!(matches!(open(dir.path(), Some(&head_path)), Err(OpenError::HeadPath { .. })));
+    });
+}
+
+#[test]
+fn where_a_log_was_no_other_is_made_and_a_log_that_is_looked_at_is_left_as_it_is() {
+    runtime().block_on(async {
+        let (dir, volume) = (memory_dir(), memory_dir());
+        let head_path = volume.path().join("head");
+        let data = |dir: &Path| Arc::new(DataDir::open(dir).unwrap());
+        assert!(Log::look(&data(dir.path()), &settings(Some(&head_path))).unwrap().is_none());
+        assert!(!dir.path().join("sumdb").exists() && !head_path.exists(), "nothing was made");
+        fill(&open(dir.path(), Some(&head_path)).unwrap(), "a", 3).await;
+        let looked = Log::look(&data(dir.path()), &settings(Some(&head_path))).unwrap().unwrap();
+        assert_eq!(looked.latest().head().size, 3);
+        assert!(matches!(looked.append(record("b", 1)).await, Err(LogError::Closed)));
+        let (witness, folder) = (dir.path().join("sumdb-verifier"), log_folder(dir.path()));
+        fs::remove_dir_all(&folder).unwrap();
+        for known_by in [&witness, &head_path] {
+            for _ in 0..2 {
+                let gone = open(dir.path(), Some(&head_path)).err().unwrap();
+                assert!(matches!(&gone, OpenError::Gone { witness, .. } if witness == known_by), "{gone}");
+            }
+            assert!(matches!(Log::look(&data(dir.path()), &settings(Some(&head_path))), Err(OpenError::Gone { .. })));
+            fs::remove_file(known_by).unwrap();
+        }
+        assert!(!folder.exists());
+        let begun = open(dir.path(), Some(&head_path)).unwrap();
+        assert_ne!(begun.key(), looked.key());
+        drop(begun);
+        // A whole other log in its place is signed as well as it was.
+        fs::write(&witness, format!("{}\n", looked.key())).unwrap();
+        assert!(matches!(open(dir.path(), Some(&head_path)), Err(OpenError::Other { .. })));
+    });
+}
+
+#[test]
+fn a_head_path_that_was_written_and_is_gone_is_refused_and_another_one_begins() {
+    runtime().block_on(async {
+        let (dir, volume) = (memory_dir(), memory_dir());
+        let paths = ["one", "other"].map(|name| volume.path().join(name));
+        fill(&open(dir.path(), None).unwrap(), "a", 1).await;
+        // Of a log that is there already.
+        drop(open(dir.path(), Some(&paths[0])).unwrap());
+        let kept = fs::read(&paths[0]).unwrap();
+        fs::remove_file(&paths[0]).unwrap();
+        assert!(matches!(open(dir.path(), Some(&paths[0])), Err(OpenError::HeadPathGone { .. })));
+        assert!(!paths[0].exists(), "it is not written anew");
+        // A crash between the file and the note of it, when another was named.
+        fs::write(&paths[1], &kept).unwrap();
+        drop(open(dir.path(), Some(&paths[1])).unwrap());
+        fs::remove_file(&paths[1]).unwrap();
+        assert!(matches!(open(dir.path(), Some(&paths[1])), Err(OpenError::HeadPathGone { .. })));
+        fs::remove_file(log_folder(dir.path()).join("head-path")).unwrap();
+        drop(open(dir.path(), Some(&paths[1])).unwrap());
+        assert_eq!(fs::read(&paths[1]).unwrap(), kept, "the way out that the refusal names");
     });
 }

@@ -21,28 +21,28 @@ visibility = "public"
 visibility = "private"
 "#;
 
-fn module(path: &str) -> Module {
+pub(super) fn module(path: &str) -> Module {
     Module::parse(&format!("{path}@v1.0.0\n-- go.mod --\nmodule {path}\n-- a.go --\npackage a\n"))
 }
 
-fn publish(gateway: &Gateway, owner: &str, module: &Module) {
+pub(super) fn publish(gateway: &Gateway, owner: &str, module: &Module) {
     let zip = module.write_zip(gateway.data_dir().parent().expect("a folder"));
     curl::publish(&gateway.url(), owner, Some(&gateway.admin()), &zip, None).is(201);
 }
 
-fn key(gateway: &Gateway) -> VerifierKey {
+pub(super) fn key(gateway: &Gateway) -> VerifierKey {
     let printed = gateway.cli(&["sumdb"]).ok().to_owned();
     printed.lines().next().expect("a line").parse().expect("a verifier key")
 }
 
 /// Below the gateway's root, as go asks through a proxy.
-fn ask(gateway: &Gateway, who: Option<&Login>, what: &str) -> Response {
+pub(super) fn ask(gateway: &Gateway, who: Option<&Login>, what: &str) -> Response {
     let authorization = who.map(|login| basic(&login.user, &login.password));
     let headers: Vec<(&str, &str)> = authorization.iter().map(|value| ("Authorization", value.as_str())).collect();
     gateway.ask("GET", &format!("/sumdb/{}/{what}", key(gateway).name()), &headers)
 }
 
-fn looked_up(gateway: &Gateway, answer: &Response) -> (u64, String) {
+pub(super) fn looked_up(gateway: &Gateway, answer: &Response) -> (u64, String) {
     assert_eq!(answer.status, 200, "{}", answer.body_text());
     let lookup = Lookup::parse(&answer.body).expect("a look-up");
     let head = *SignedHead::open(lookup.note, &key(gateway)).expect("signed").head();
@@ -50,7 +50,7 @@ fn looked_up(gateway: &Gateway, answer: &Response) -> (u64, String) {
     (lookup.id, lookup.record.as_str().to_owned())
 }
 
-fn world(config: &str) -> (Gateway, Upstream) {
+pub(super) fn world(config: &str) -> (Gateway, Upstream) {
     let upstream = Upstream::start_with(zips::load("modules"), Tree::Complete);
     (Gateway::builder().upstream(&upstream).config(SETTINGS).config(config).start(), upstream)
 }

@@ -111,7 +111,7 @@ fn other_name(file: &Path, server: &config::Server) -> Option<String> {
 }
 
 /// A secret that not only its owner can read.
-fn open_to_others(file: &Path) -> Option<String> {
+pub(super) fn open_to_others(file: &Path) -> Option<String> {
     open_to(file, 0o077)
 }
 

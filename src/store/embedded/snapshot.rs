@@ -57,7 +57,8 @@ impl Backup for Embedded {
             let count = versions.len() as u64;
             let records = versions.into_iter().map(|version| record(&version));
             let files = iter::once(Ok(journal)).chain(records).chain(others.into_iter().map(Ok));
-            Ok(Snapshot { head, files: Box::new(files), versions: count, blobs, _held: Box::new(pins) })
+            let files = Box::new(files);
+            Ok(Snapshot { head, files, versions: count, blobs, log: None, findings: Vec::new(), _held: Box::new(pins) })
         })
         .await
     }

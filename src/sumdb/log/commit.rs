@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Append, BATCH_MAX, Entry, LogError, Shared};
+use super::{Append, BATCH_MAX, Entry, LogError, Shared, head_path};
 use crate::durable::{Disk, DurableError};
 use crate::module::{ModulePath, Version};
 use crate::store::DataDir;
@@ -167,7 +167,7 @@ impl Committer {
         let note = staged.head.note();
         self.disk().write(&self.data.tmp(), &self.shared.layout.head(), note)?;
         if let Some(path) = &self.head_path {
-            write_head_path(self.disk(), path, note)?;
+            head_path::write(self.disk(), path, note)?;
         }
         if let Some(Staged { head, entries, data_bytes }) = self.staged.take() {
             // The head first: whoever finds a record by its name then has a head that holds it.
@@ -183,12 +183,6 @@ impl Committer {
     fn disk(&self) -> &Disk {
         self.data.disk()
     }
-}
-
-/// Step 3. It is staged beside it, as it lies on a volume of its own.
-pub(super) fn write_head_path(disk: &Disk, path: &Path, note: &[u8]) -> Result<(), DurableError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    disk.write(folder, path, note)
 }
 
 fn tell(reply: oneshot::Sender<Result<Append, LogError>>, answer: Result<Append, LogError>) {

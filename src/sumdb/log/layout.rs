@@ -3,6 +3,7 @@
 //! ```text
 //! key                the signer key, a secret (0600)
 //! head               the note of the newest head: the commit point
+//! head-path          where sumdb.head_path was written last
 //! tile/8/L/N…        the hashes of a tile, 32 bytes each
 //! tile/8/data/N…     the records of a tile, an empty line behind each
 //! ```
@@ -63,6 +64,10 @@ impl Layout {
 
     pub(super) fn head(&self) -> PathBuf {
         self.folder.join("head")
+    }
+
+    pub(super) fn head_path_note(&self) -> PathBuf {
+        self.folder.join("head-path")
     }
 
     /// The file of a tile, of whatever width.

@@ -7,10 +7,14 @@
 //! Nobody is ever told of a record or a head that a later start does not have. With `head_path` that holds even where the
 //! data directory is put back to an older copy: the start is refused then.
 
+mod archive;
 mod commit;
+mod head_path;
 mod index;
 mod layout;
 mod open;
+mod reread;
+mod standing;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,12 +24,16 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
+pub use archive::carry;
+pub use head_path::{folder as head_path_folder, set_aside as set_head_path_aside};
 pub use layout::TileError;
 pub use open::OpenError;
+pub use standing::LogFinding;
 
 use self::commit::{Ask, Committer};
 use self::index::Index;
 use self::layout::Layout;
+use self::open::Opened;
 use crate::durable::DurableError;
 use crate::module::{ModulePath, Version};
 use crate::observe::spawn_blocking;
@@ -56,7 +64,7 @@ pub enum LogError {
     /// It does not grow.
     #[error("the checksum log: {0}")]
     Grow(#[from] GrowError),
-    /// The process ends.
+    /// The process ends, or the log was opened to be read.
     #[error("the checksum log is closed")]
     Closed,
 }
@@ -134,6 +142,7 @@ impl Shared {
 pub struct Log {
     shared: Arc<Shared>,
     key: VerifierKey,
+    head_path: Option<PathBuf>,
     queue: Option<mpsc::Sender<Ask>>,
     committer: Option<JoinHandle<()>>,
 }
@@ -146,14 +155,29 @@ impl Log {
     /// [`OpenError`]: above all, where what is there is not what was signed, or an older state of it.
     pub fn open(data: &Arc<DataDir>, settings: &LogSettings) -> Result<Self, OpenError> {
         let opened = open::open(data, settings)?;
-        let key = opened.key.verifier();
-        let shared = Arc::new(Shared { layout: opened.layout, index: opened.index, head: ArcSwap::from_pointee(opened.head) });
+        let (key, data_bytes) = (opened.key.clone(), opened.data_bytes);
+        let mut log = Self::of(opened, settings);
         let (queue, asks) = mpsc::channel(BATCH_MAX);
-        let head_path = settings.head_path.clone();
-        let committer = Committer::new(Arc::clone(data), Arc::clone(&shared), opened.key, opened.data_bytes, head_path);
+        let committer = Committer::new(Arc::clone(data), Arc::clone(&log.shared), key, data_bytes, settings.head_path.clone());
         let thread = std::thread::Builder::new().name("modgate-log".to_owned()).spawn(move || committer.run(asks));
-        let thread = thread.map_err(OpenError::Thread)?;
-        Ok(Self { shared, key, queue: Some(queue), committer: Some(thread) })
+        log.committer = Some(thread.map_err(OpenError::Thread)?);
+        log.queue = Some(queue);
+        Ok(log)
+    }
+
+    /// Opens the log to read it, if there is one. It is judged as a start would, and nothing is made or written. Blocks like [`Log::open`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Log::open`].
+    pub fn look(data: &DataDir, settings: &LogSettings) -> Result<Option<Self>, OpenError> {
+        Ok(open::look(data, settings)?.map(|opened| Self::of(opened, settings)))
+    }
+
+    fn of(opened: Opened, settings: &LogSettings) -> Self {
+        let Opened { layout, key, head, index, .. } = opened;
+        let shared = Arc::new(Shared { layout, index, head: ArcSwap::from_pointee(head) });
+        Self { shared, key: key.verifier(), head_path: settings.head_path.clone(), queue: None, committer: None }
     }
 
     /// The log's name and public key.

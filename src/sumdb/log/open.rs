@@ -1,7 +1,9 @@
 //! What every start does: all of the log is read, and must be what its head signs; `head_path` must not be ahead of it.
 //!
 //! A log is made as a folder with a key and the head of no records, which gets its name when both are durable: so a log without a key,
-//! or without a head, is one that lost it. Nothing is ever made anew in its place: clients have the key, and remember the head.
+//! or without a head, is one that lost it. Nothing is ever made anew in its place: clients have the key, and remember the head. That
+//! there is one is told by a file outside its folder too, which holds the verifier key: without it a folder that is gone would be a
+//! first start. *Crash before that file is written: nothing of the log was handed out, and the next start writes it.*
 
 use std::fs;
 use std::io;
@@ -9,16 +11,13 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
-use super::LogSettings;
-use super::commit::write_head_path;
 use super::index::Index;
 use super::layout::{Layout, TileError};
+use super::reread::{Reread, compare, reread};
+use super::{LogSettings, head_path};
 use crate::durable::{Disk, DurableError};
 use crate::store::DataDir;
-use crate::tlog::{
-    GrowError, Hash, Head, KeyError, NoteError, ProofError, Record, RecordText, SignedHead, SignerKey, Step, Tile, TileLevel, Tiles,
-    consistency, grow, write_data,
-};
+use crate::tlog::{GrowError, Hash, Head, KeyError, NoteError, ProofError, SignedHead, SignerKey};
 
 /// Below `sumdb/`.
 const LOG: &str = "log";
@@ -29,10 +28,30 @@ const UNMADE: &str = "log.new";
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The key or the head is gone, and the log is not.
-    #[error("{} is gone: put it back from a copy; a log without it is at its end, and a new one has another key, which every client must be given: to make one, move {} away", path.display(), path.parent().unwrap_or(path).display())]
+    #[error("{} is gone: put it back from a copy; a log without it is at its end, and a new one has another key, which every client must be given: to make one, move {} and sumdb-verifier away", path.display(), path.parent().unwrap_or(path).display())]
     Lost {
         /// The file.
         path: PathBuf,
+    },
+    /// The whole log is gone, and something tells of it.
+    #[error("{} is gone, and {} tells that there was a checksum log: put it back from a copy of the data directory; to begin a new log instead, whose key every client must be given, move {} away", folder.display(), witness.display(), witness.display())]
+    Gone {
+        /// The log.
+        folder: PathBuf,
+        /// The file that tells of it.
+        witness: PathBuf,
+    },
+    /// Another log stands in its place.
+    #[error("{} holds the checksum log {found}, and {} tells of {known}: put back the one that was; if the other one is meant, move {} away", folder.display(), witness.display(), witness.display())]
+    Other {
+        /// The log.
+        folder: PathBuf,
+        /// The file that tells of the one that was.
+        witness: PathBuf,
+        /// The key of the one that is there.
+        found: String,
+        /// The key of the one that was.
+        known: String,
     },
     /// The key file holds no key.
     #[error("{}: {source}", path.display())]
@@ -88,8 +107,16 @@ pub enum OpenError {
         #[source]
         source: NoteError,
     },
+    /// `head_path` is not there any more.
+    #[error("sumdb.head_path: {} is gone, and it held a head of this log: is its volume mounted? Put it back; only if it is lost for good, move {} away, and it is written anew", path.display(), noted.display())]
+    HeadPathGone {
+        /// The file.
+        path: PathBuf,
+        /// What tells that it was there.
+        noted: PathBuf,
+    },
     /// The log is older than what was handed out.
-    #[error("the checksum log has {found} records, and {} knows {known}: the data directory is an older copy, and what would be signed now contradicts what clients saw; put the newer copy back, or make a new log (move {} and that file away), which every client must be given the key of", path.display(), folder.display())]
+    #[error("the checksum log has {found} records, and {} knows {known}: the data directory is an older copy, and what would be signed now contradicts what clients saw; put the newer copy back, or make a new log (move {}, sumdb-verifier and that file away), which every client must be given the key of", path.display(), folder.display())]
     Behind {
         /// The log.
         folder: PathBuf,
@@ -137,43 +164,97 @@ pub(super) struct Opened {
 }
 
 pub(super) fn open(data: &DataDir, settings: &LogSettings) -> Result<Opened, OpenError> {
-    let (disk, folder) = (data.disk(), data.sumdb().join(LOG));
-    if !folder.try_exists().map_err(|source| OpenError::Read { path: folder.clone(), source })? {
+    let (disk, folder) = (data.disk(), folder(data));
+    if !is_there(&folder)? {
+        refuse_gone(data, &folder, settings)?;
         make(disk, &data.sumdb(), &settings.host)?;
     }
     // Whoever was killed before its last fsync left names that the next power failure would take back.
     disk.sync_up_to(data.root(), &folder)?;
+    let opened = read_log(data, folder)?;
+    let Opened { layout, key, head, .. } = &opened;
+    if let Some(path) = &settings.head_path {
+        let standing = head_path::judge(path, layout, &key.verifier(), head)?;
+        head_path::settle(disk, &data.tmp(), path, layout, head, standing)?;
+    }
+    let witness = data.log_verifier();
+    if read(&witness)?.is_none() {
+        disk.write(&data.tmp(), &witness, format!("{}\n", key.verifier()).as_bytes())?;
+    }
+    Ok(opened)
+}
+
+/// The log as it is, if there is one: judged like at a start, and nothing is made or written.
+pub(super) fn look(data: &DataDir, settings: &LogSettings) -> Result<Option<Opened>, OpenError> {
+    let folder = folder(data);
+    if !is_there(&folder)? {
+        return refuse_gone(data, &folder, settings).map(|()| None);
+    }
+    let opened = read_log(data, folder)?;
+    if let Some(path) = &settings.head_path {
+        head_path::judge(path, &opened.layout, &opened.key.verifier(), &opened.head)?;
+    }
+    Ok(Some(opened))
+}
+
+fn folder(data: &DataDir) -> PathBuf {
+    data.sumdb().join(LOG)
+}
+
+fn is_there(path: &Path) -> Result<bool, OpenError> {
+    path.try_exists().map_err(|source| OpenError::Read { path: path.to_owned(), source })
+}
+
+/// There is no log: an error where there was one.
+fn refuse_gone(data: &DataDir, folder: &Path, settings: &LogSettings) -> Result<(), OpenError> {
+    for witness in [Some(data.log_verifier()), settings.head_path.clone()].into_iter().flatten() {
+        if is_there(&witness)? {
+            return Err(OpenError::Gone { folder: folder.to_owned(), witness });
+        }
+    }
+    Ok(())
+}
+
+/// Reads all of a log, which must be the one that was there.
+fn read_log(data: &DataDir, folder: PathBuf) -> Result<Opened, OpenError> {
     let layout = Layout::new(folder);
     let key = read_key(layout.key())?;
     let path = layout.head();
     let note = read(&path)?.ok_or_else(|| OpenError::Lost { path: path.clone() })?;
     let head = SignedHead::open(note, &key.verifier()).map_err(|source| OpenError::Head { path, source })?;
-    let (index, data_bytes) = read_all(&layout, head.head())?;
-    if let Some(path) = &settings.head_path {
-        judge_head_path(disk, path, &layout, &key, &head)?;
+    let witness = data.log_verifier();
+    if let Some(known) = read(&witness)?.filter(|known| known.trim_ascii_end() != key.verifier().to_string().as_bytes()) {
+        let known = String::from_utf8_lossy(&known).trim_end().to_owned();
+        return Err(OpenError::Other { folder: layout.folder().to_owned(), witness, found: key.verifier().to_string(), known });
     }
+    let (index, data_bytes) = read_all(&layout, head.head())?;
     Ok(Opened { layout, key, head, index, data_bytes })
 }
 
 /// Makes a log of no records.
 fn make(disk: &Disk, sumdb: &Path, host: &str) -> Result<(), OpenError> {
-    let key = SignerKey::generate(host).map_err(|source| OpenError::Host { host: host.to_owned(), source })?;
     // What a crash left there is replaced, file by file.
     let unmade = Layout::new(sumdb.join(UNMADE));
     disk.create_dirs(unmade.folder())?;
-    disk.write(unmade.folder(), &unmade.key(), format!("{}\n", key.secret()).as_bytes())?;
-    disk.write(unmade.folder(), &unmade.head(), key.sign(&Head::empty()).note())?;
+    sign_anew(disk, &unmade, host, &Head::empty())?;
     Ok(disk.rename(unmade.folder(), &sumdb.join(LOG))?)
 }
 
-fn read_key(path: PathBuf) -> Result<SignerKey, OpenError> {
+/// Gives a log a new key, which is named after the host, and has it sign this head; both durable.
+pub(super) fn sign_anew(disk: &Disk, layout: &Layout, host: &str, head: &Head) -> Result<(), OpenError> {
+    let key = SignerKey::generate(host).map_err(|source| OpenError::Host { host: host.to_owned(), source })?;
+    disk.write(layout.folder(), &layout.key(), format!("{}\n", key.secret()).as_bytes())?;
+    Ok(disk.write(layout.folder(), &layout.head(), key.sign(head).note())?)
+}
+
+pub(super) fn read_key(path: PathBuf) -> Result<SignerKey, OpenError> {
     let text = read(&path)?.ok_or_else(|| OpenError::Lost { path: path.clone() })?;
     let key = std::str::from_utf8(&text).map_err(|_| KeyError::Malformed).and_then(|text| text.trim_end().parse());
     key.map_err(|source| OpenError::Key { path, source })
 }
 
 /// A file's content, if it is there.
-fn read(path: &Path) -> Result<Option<Bytes>, OpenError> {
+pub(super) fn read(path: &Path) -> Result<Option<Bytes>, OpenError> {
     match fs::read(path) {
         Ok(content) => Ok(Some(content.into())),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -184,79 +265,16 @@ fn read(path: &Path) -> Result<Option<Bytes>, OpenError> {
 /// Reads every tile: what the head signs is made of these records, and every hash that will be handed out follows from them.
 /// Gives the index, and how long the records of the last data tile are, if that is not full.
 fn read_all(layout: &Layout, signed: &Head) -> Result<(Index, u64), OpenError> {
-    let (index, mut head, mut edge, mut data_bytes) = (Index::default(), Head::empty(), Tiles::default(), 0);
-    for tile in Tile::new_data(0, signed.size) {
-        let records = layout.records(tile, tile.width())?;
-        data_bytes = if tile.is_full() { 0 } else { write_data(&records).len() as u64 };
-        for (id, text) in (head.size..).zip(&records) {
-            let wrong = |e| TileError::Damaged { path: layout.tile(tile), text: format!("record {id}: {e}") };
-            let record: Record = text.as_str().parse().map_err(wrong)?;
-            index.add(&record.path, &record.version, id);
-        }
-        let leaves: Vec<Hash> = records.iter().map(RecordText::hash).collect();
-        let Step::Done(grown) = grow(&head, &leaves, &edge)? else { break };
-        for (tile, content) in grown.tiles {
-            if tile.is_full() {
-                compare(layout, tile, &content)?;
+    let (index, mut data_bytes) = (Index::default(), 0);
+    reread(layout, signed, |read| -> Result<(), OpenError> {
+        match read {
+            Reread::Hashes(tile, content) => compare(layout, tile, content)?,
+            Reread::Records { tile, first, records, bytes } => {
+                data_bytes = if tile.is_full() { 0 } else { bytes };
+                (first..).zip(records).for_each(|(id, record)| index.add(&record.path, &record.version, id));
             }
-            keep(&mut edge, tile, content);
         }
-        head = grown.head;
-        edge = right_edge(&head, &edge)?;
-    }
-    if head != *signed {
-        return Err(OpenError::Disagrees { folder: layout.folder().to_owned(), size: head.size, found: head.root, signed: signed.root });
-    }
-    for tile in edge_tiles(&head)? {
-        compare(layout, tile, edge.get(tile).unwrap_or_default())?;
-    }
+        Ok(())
+    })?;
     Ok((index, data_bytes))
-}
-
-fn compare(layout: &Layout, tile: Tile, content: &[u8]) -> Result<(), TileError> {
-    let text = || "its hashes are not those of the records".to_owned();
-    if layout.hashes(tile)? == content { Ok(()) } else { Err(TileError::Damaged { path: layout.tile(tile), text: text() }) }
-}
-
-/// The tiles of a tree's right edge.
-fn edge_tiles(head: &Head) -> Result<Vec<Tile>, GrowError> {
-    Ok(match grow(head, &[], &Tiles::default())? {
-        Step::Missing(tiles) => tiles,
-        Step::Done(_) => Vec::new(),
-    })
-}
-
-/// Only these of the tiles are needed from here on.
-fn right_edge(head: &Head, tiles: &Tiles) -> Result<Tiles, GrowError> {
-    let mut edge = Tiles::default();
-    for tile in edge_tiles(head)? {
-        keep(&mut edge, tile, Bytes::copy_from_slice(tiles.get(tile).unwrap_or_default()));
-    }
-    Ok(edge)
-}
-
-fn keep(tiles: &mut Tiles, tile: Tile, content: Bytes) {
-    debug_assert!(matches!(tile.level(), TileLevel::Hashes(_)));
-    // One that is not of its length is missed when it is asked for.
-    let _ = tiles.insert(tile, content);
-}
-
-/// `head_path` holds a head of this log, or nothing yet; and this log holds that head. Then it is brought up to date.
-fn judge_head_path(disk: &Disk, path: &Path, layout: &Layout, key: &SignerKey, head: &SignedHead) -> Result<(), OpenError> {
-    let Some(note) = read(path)? else {
-        tracing::info!(path = %path.display(), "sumdb.head_path holds no head yet");
-        return Ok(write_head_path(disk, path, head.note())?);
-    };
-    let known = SignedHead::open(note, &key.verifier()).map_err(|source| OpenError::HeadPath { path: path.to_owned(), source })?;
-    let (known, found) = (*known.head(), *head.head());
-    if known.size > found.size {
-        let folder = layout.folder().to_owned();
-        return Err(OpenError::Behind { folder, path: path.to_owned(), found: found.size, known: known.size });
-    }
-    let fork = |source| OpenError::Fork { path: path.to_owned(), source };
-    layout.with_tiles(|tiles| consistency(&known, &found, tiles).map_err(fork))?;
-    if known.size < found.size {
-        write_head_path(disk, path, head.note())?;
-    }
-    Ok(())
 }
