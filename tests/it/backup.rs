@@ -51,7 +51,7 @@ fn a_backup_that_is_taken_while_serving_is_restored_whole() {
     assert_eq!(gateway.cli_with(&[("MODGATE_TOKEN", "mg_wrong")], &["backup", "-", "--server", &server]).code, Some(1));
 
     let restored = scratch.path().join("restored");
-    let ran = gateway.cli_over(&restored, &[], &["restore", name]);
+    let ran = gateway.cli_over(&restored, &[], &["restore", "--new-log", name]);
     assert!(ran.ok().contains("2 hosted versions"));
     assert_eq!(gateway.cli_over(&restored, &[], &["restore", name]).code, Some(1), "it is not empty any more");
     assert_eq!(gateway.cli(&["restore", name]).code, Some(1), "a server works there");

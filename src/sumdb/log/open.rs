@@ -99,7 +99,7 @@ pub enum OpenError {
     #[error("the checksum log: {0}")]
     Grow(#[from] GrowError),
     /// `head_path` is not this log's.
-    #[error("sumdb.head_path: {} is not a head of this log ({source}): it is another log's, or the log's key was replaced", path.display())]
+    #[error("sumdb.head_path: {} is not a head of this log ({source}): it is another log's, or the log's key was replaced; if this log was begun on purpose, move that file away", path.display())]
     HeadPath {
         /// The file.
         path: PathBuf,
