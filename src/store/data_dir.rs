@@ -19,7 +19,8 @@
 //! tmp/               being written; emptied at every start
 //! ```
 //!
-//! A backup needs `format`, `records/`, `blobs/` and `ledger/`, and `tls/` where clients trust the local CA: the rest is made anew.
+//! A backup needs `format`, `records/`, `blobs/` and `ledger/`, `tls/` where clients trust the local CA, and the records of `sumdb/log/`: the
+//! rest is made anew.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
