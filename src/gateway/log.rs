@@ -1,7 +1,8 @@
 //! Our own checksum database: who is told what of it.
 //!
 //! A look-up obeys what the principal may see: of a module that is hosted and not in sight it has the very answer of one that is not
-//! there. The newest head and hash tiles hold nothing but hashes, and are for whoever may read at all; data tiles hold every name.
+//! there. It is the same at every base: of several owners' bases in its GOPROXY the go command asks the first, for all modules. The newest
+//! head and hash tiles hold nothing but hashes, and are for whoever may read at all; data tiles hold every name.
 
 use std::sync::Arc;
 
@@ -111,30 +112,23 @@ impl Gateway {
 
     /// Answers for our own checksum database.
     pub(super) async fn ask_own(&self, own: &OwnDatabase, base: &Base, what: &SumdbWhat, caller: &Caller) -> Result<Answer, Refusal> {
-        let owner = self.base(base, &caller.who)?;
+        self.base(base, &caller.who)?;
         match what {
             SumdbWhat::Supported => Ok(plain(what.media_type(), Vec::new())),
             SumdbWhat::Latest => Ok(plain(what.media_type(), own.log.latest().note().to_vec())),
             SumdbWhat::Tile(tile) => own.tile(*tile, caller).await,
             SumdbWhat::Lookup(path, version) => {
-                let entry = self.entry(own, owner, path, version, caller).await?;
+                let entry = self.entry(own, path, version, caller).await?;
                 Ok(plain(what.media_type(), own.log.lookup(&entry).to_bytes()))
             }
         }
     }
 
     /// The record of a version that the caller may see.
-    async fn entry(
-        &self,
-        own: &OwnDatabase,
-        owner: Option<&OwnerName>,
-        path: &ModulePath,
-        version: &Version,
-        caller: &Caller,
-    ) -> Result<Entry, Refusal> {
+    async fn entry(&self, own: &OwnDatabase, path: &ModulePath, version: &Version, caller: &Caller) -> Result<Entry, Refusal> {
         let Caller { who, actor, .. } = caller;
         let sees = |owner: &OwnerName| self.access.may_read(who, owner);
-        let view = View { owner, sees: &sees, actor };
+        let view = View { owner: None, sees: &sees, actor };
         match self.hosted.record(&view, path, version).await.map_err(given_out)? {
             Recorded::Sealed(record) => return own.append(record, false, actor).await,
             Recorded::Missing(text) => return Err(Refusal::Absent(text)),

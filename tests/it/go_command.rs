@@ -90,3 +90,19 @@ fn every_scenario_passes_live_then_with_the_upstream_failing_or_dead_then_after_
     let direct = scenarios::run(&World::direct(&upstream), &public());
     scenarios::same("direct, and through the gateway", &direct, &live);
 }
+
+#[test]
+fn every_scenario_passes_for_clients_that_keep_the_public_database_and_their_look_ups_serve_those_that_have_ours() {
+    let upstream = Upstream::start();
+    let gateway = Gateway::builder().upstream(&upstream).config(GATEWAY_SETTINGS).start();
+    gateway.publish_fixture();
+    let own = World::through(&gateway, &upstream);
+    let public = own.clone().keeping_the_public_database();
+    let live = scenarios::run(&public, &scenarios::all());
+    upstream.dead();
+    let dead = scenarios::run(&public, &scenarios::all());
+    scenarios::same("live, and with the upstream dead", &live, &dead);
+    // Nothing of it is in our database yet: its records are made of look-ups that were verified for others.
+    let ours = scenarios::run(&own, &scenarios::all());
+    scenarios::same("the public database, and ours", &live, &ours);
+}

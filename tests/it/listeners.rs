@@ -9,7 +9,7 @@ use crate::support::curl::{self, Reply};
 use crate::support::gateway::Gateway;
 use crate::support::go::Go;
 use crate::support::http;
-use crate::support::scenarios::{self, GATEWAY_SETTINGS, Needs, PRIVATE_PATTERNS, Secure, World};
+use crate::support::scenarios::{self, GATEWAY_SETTINGS, Needs, Secure, World};
 use crate::support::upstream::Upstream;
 use crate::support::zips;
 
@@ -144,7 +144,7 @@ fn the_go_command_works_below_a_path_at_the_root_base_and_at_an_owners() {
 
     let secure = world.secure.expect("https");
     let mut go = Go::new(&format!("{}/api/packages/platform/go", secure.base), &world.gosumdb);
-    go.set("GONOSUMDB", PRIVATE_PATTERNS).set("SSL_CERT_FILE", secure.ca_bundle.display().to_string());
+    go.set("SSL_CERT_FILE", secure.ca_bundle.display().to_string());
     go.netrc(secure.machine(), &secure.login.user, &secure.login.password);
     let hosted = zips::load("hosted").into_iter().find(|module| module.owner.as_deref() == Some("platform")).expect("a module");
     go.write("work/go.mod", "module example.com/user\n\ngo 1.20\n");

@@ -1,9 +1,12 @@
 //! Our own checksum database, from outside: GOPROXY and GOSUMDB alone are enough for the real go command, and a stranger learns nothing.
 
+use std::fs;
+
 use modgate::tlog::{Lookup, SignedHead, VerifierKey};
 use serde_json::Value;
 
 use super::access_matrix::basic;
+use super::sumdb_log::copy;
 use crate::support::curl::{self, Login};
 use crate::support::gateway::Gateway;
 use crate::support::go::Go;
@@ -31,8 +34,7 @@ pub(super) fn publish(gateway: &Gateway, owner: &str, module: &Module) {
 }
 
 pub(super) fn key(gateway: &Gateway) -> VerifierKey {
-    let printed = gateway.cli(&["sumdb"]).ok().to_owned();
-    printed.lines().next().expect("a line").parse().expect("a verifier key")
+    gateway.gosumdb().parse().expect("a verifier key")
 }
 
 /// Below the gateway's root, as go asks through a proxy.
@@ -103,12 +105,13 @@ fn a_look_up_obeys_visibility_seals_and_outlives_a_delete() {
     let other = Module::parse("corp.example.com/secret@v1.0.0\n-- go.mod --\nmodule corp.example.com/secret\n-- a.go --\npackage b\n");
     let zip = other.write_zip(gateway.data_dir().parent().expect("a folder"));
     curl::publish(&gateway.url(), "priv", Some(&admin), &zip, None).is(409);
-    assert_eq!(looked_up(&gateway, &ask(&gateway, Some(&admin), secret)), (0, record));
+    assert_eq!(looked_up(&gateway, &ask(&gateway, Some(&admin), secret)), (0, record.clone()));
     assert_eq!(ask(&gateway, None, secret).body, hidden.body);
-    // At another owner's base it is not in sight.
+    // The database is one, at whichever base the go command found it: it asks the first of its GOPROXY for what another has.
     let elsewhere = format!("/api/packages/pub/go/sumdb/{}/{secret}", key(&gateway).name());
     let login = basic(&admin.user, &admin.password);
-    assert_eq!(gateway.ask("GET", &elsewhere, &[("Authorization", &login)]).status, 404);
+    assert_eq!(looked_up(&gateway, &gateway.ask("GET", &elsewhere, &[("Authorization", &login)])), (0, record));
+    assert_eq!(gateway.ask("GET", &elsewhere, &[]).body, hidden.body);
 }
 
 #[test]
@@ -172,6 +175,118 @@ fn a_public_record_is_the_verified_one_for_ever_and_what_the_database_does_not_k
     assert_eq!(looked_up(&gateway, &ask(&gateway, None, lookup)), known, "with the database away");
     let away = ask(&gateway, None, "lookup/example.net/beta@v1.0.0");
     assert_eq!(away.status, 502, "{}", away.body_text());
+}
+
+/// A machine with nothing but the two lines, which signs in by netrc.
+fn signed_in(gateway: &Gateway) -> Go {
+    let mut go = Go::new(&gateway.https_url(), &gateway.gosumdb());
+    let admin = gateway.admin();
+    go.netrc(&gateway.https_address().to_string(), &admin.user, &admin.password);
+    go.set("SSL_CERT_FILE", gateway.ca_bundle().display().to_string());
+    go
+}
+
+/// How many records has the newest head that a client saw of our database.
+fn newest(go: &Go, gateway: &Gateway) -> u64 {
+    let key = key(gateway);
+    let note = go.read(&format!("gopath/pkg/sumdb/{}/latest", key.name()));
+    SignedHead::open(note, &key).expect("signed by us").head().size
+}
+
+#[test]
+fn what_is_recorded_verifies_with_the_upstream_dead_and_the_look_up_evicted() {
+    let (mut gateway, upstream) = world("");
+    let go = Go::new(&gateway.url(), &gateway.gosumdb());
+    let module = "example.net/alpha@v1.2.0";
+    go.run(&["mod", "download", module]).ok();
+    upstream.dead();
+    gateway.terminate();
+    fs::remove_dir_all(gateway.data_dir().join("cache/download/sumdb")).expect("it was looked up");
+    gateway.start();
+    go.forget_look_ups();
+    go.run(&["mod", "download", module]).ok();
+    assert!(go.looked_up(module));
+}
+
+#[test]
+fn a_client_that_comes_back_finds_its_old_tree_in_the_new_one() {
+    // Beyond a full tile, so that the way from the one to the other is more than a tile that grew.
+    const MANY: u64 = 300;
+    let many = |number| Module::parse(&format!("example.net/many@v1.0.{number}\n-- go.mod --\nmodule example.net/many\n"));
+    let modules = zips::load("modules").into_iter().chain((0..MANY).map(many)).collect();
+    let upstream = Upstream::start_with(modules, Tree::Complete);
+    let mut gateway = Gateway::builder().upstream(&upstream).start();
+    let go = Go::new(&gateway.url(), &gateway.gosumdb());
+    go.run(&["mod", "download", "example.net/alpha@v1.2.0"]).ok();
+    assert_eq!(newest(&go, &gateway), 1);
+    let name = key(&gateway).name().to_owned();
+    std::thread::scope(|scope| {
+        for part in 0..4 {
+            let (gateway, name) = (&gateway, &name);
+            scope.spawn(move || {
+                for number in (part..MANY).step_by(4) {
+                    let answer = gateway.ask("GET", &format!("/sumdb/{name}/lookup/example.net/many@v1.0.{number}"), &[]);
+                    assert_eq!(answer.status, 200, "{}", answer.body_text());
+                }
+            });
+        }
+    });
+    gateway.restart();
+    let later = "example.net/many@v1.0.7";
+    go.run(&["mod", "download", later]).ok();
+    assert!(go.looked_up(later));
+    assert_eq!(newest(&go, &gateway), MANY + 1);
+}
+
+#[test]
+fn a_log_that_was_put_back_and_grew_otherwise_is_a_security_error_to_who_saw_it_later() {
+    let (mut gateway, _upstream) = world("");
+    let look_up = |gateway: &Gateway, modules: &[&str]| {
+        for module in modules {
+            looked_up(gateway, &ask(gateway, None, &format!("lookup/{module}")));
+        }
+    };
+    look_up(&gateway, &["example.net/alpha@v1.0.0"]);
+    gateway.terminate();
+    let (log, aside) = (gateway.data_dir().join("sumdb/log"), gateway.data_dir().with_file_name("aside"));
+    copy(&log, &aside);
+    gateway.start();
+    let go = Go::new(&gateway.url(), &gateway.gosumdb());
+    go.run(&["mod", "download", "example.net/beta@v1.0.0"]).ok();
+    assert_eq!(newest(&go, &gateway), 2);
+    gateway.terminate();
+    fs::remove_dir_all(&log).expect("a log");
+    copy(&aside, &log);
+    gateway.start();
+    look_up(&gateway, &["example.net/beta@v1.1.0", "example.net/beta@v1.0.0"]);
+    go.run(&["mod", "download", "example.net/beta@v1.1.0"]).says(&["SECURITY ERROR"]).failed();
+    // Who saw nothing of it before finds nothing wrong.
+    Go::new(&gateway.url(), &gateway.gosumdb()).run(&["mod", "download", "example.net/beta@v1.1.0"]).ok();
+}
+
+#[test]
+fn what_was_deleted_after_it_was_given_out_verifies_for_who_has_it_and_when_it_is_back() {
+    let (gateway, _upstream) = world("");
+    let secret = module("corp.example.com/secret");
+    publish(&gateway, "priv", &secret);
+    let mut go = signed_in(&gateway);
+    go.run(&["mod", "download", &secret.name()]).ok();
+    let admin = gateway.admin();
+    let target = format!("{}/api/v1/packages/priv/go/corp.example.com/secret/v1.0.0", gateway.url());
+    curl::curl(&["--user", &format!("{}:{}", admin.user, admin.password), "-X", "DELETE"], &target, None).is(204);
+    signed_in(&gateway).run(&["mod", "download", &secret.name()]).says(&["404 Not Found"]).failed();
+    // Without a go.sum, and with nothing looked up: the database is asked.
+    go.forget_look_ups();
+    go.write("work/go.mod", "module example.org/work\n\ngo 1.20\n\nrequire corp.example.com/secret v1.0.0\n");
+    go.write("work/work.go", "package work\n\nimport _ \"corp.example.com/secret\"\n");
+    go.set("GOFLAGS", "-mod=mod -modcacherw").run(&["build", "./..."]).ok();
+    go.run(&["mod", "verify"]).prints(&["all modules verified"]);
+    assert!(go.looked_up(&secret.name()));
+    publish(&gateway, "priv", &secret);
+    let back = signed_in(&gateway);
+    back.run(&["mod", "download", &secret.name()]).ok();
+    assert!(back.looked_up(&secret.name()));
+    assert_eq!(newest(&back, &gateway), 1);
 }
 
 #[test]

@@ -174,6 +174,12 @@ impl Gateway {
         Login { user: "admin".to_owned(), password: self.admin_token() }
     }
 
+    /// A client's GOSUMDB: the verifier key of its own checksum database.
+    #[track_caller]
+    pub(crate) fn gosumdb(&self) -> String {
+        self.cli(&["sumdb"]).ok().lines().next().expect("a verifier key").to_owned()
+    }
+
     /// The system's roots and that authority: for SSL_CERT_FILE.
     pub(crate) fn ca_bundle(&self) -> PathBuf {
         self.data_dir().join("tls/ca-bundle.pem")

@@ -12,9 +12,13 @@ use tempfile::TempDir;
 
 use super::dials::Dials;
 use super::process::{self, Ran};
+use super::zips::escape;
 
 /// A go command may have to build the runtime first, on a machine that is busy.
 const DEADLINE: Duration = Duration::from_secs(300);
+
+/// Below a machine's root: what go remembers of databases' answers. The newest heads are elsewhere, in `gopath/pkg/sumdb`.
+const SUMDB: &str = "gopath/pkg/mod/cache/download/sumdb";
 
 /// One developer's machine. Dropping it fails the test if go, or git below it, dialled a host that was not declared.
 pub(crate) struct Go {
@@ -24,7 +28,8 @@ pub(crate) struct Go {
 }
 
 impl Go {
-    /// A machine with these `GOPROXY` and `GOSUMDB`, and nothing else set that is not said here.
+    /// A machine with these `GOPROXY` and `GOSUMDB`. What else is set keeps it apart from other machines and from the internet; of what
+    /// says which modules are verified (`GONOSUMDB`, `GOPRIVATE`, `GONOPROXY`, `GOINSECURE`, `-insecure`) nothing is.
     pub(crate) fn new(goproxy: &str, gosumdb: &str) -> Self {
         let root = tempfile::Builder::new().prefix("modgate-go-").tempdir().expect("a temporary folder");
         let dials = Dials::start();
@@ -147,6 +152,17 @@ impl Go {
         values.collect::<Result<_, _>>().unwrap_or_else(|e| panic!("is not JSON: {e}: {ran}"))
     }
 
+    /// Whether a version, `path@version`, was looked up at the database of this machine's `GOSUMDB`, and its record proven.
+    pub(crate) fn looked_up(&self, module: &str) -> bool {
+        let name = self.get("GOSUMDB").split('+').next().unwrap_or_default();
+        self.path(SUMDB).join(name).join("lookup").join(escape(module)).is_file()
+    }
+
+    /// Forgets what was looked up, but not the newest head that it saw of a database.
+    pub(crate) fn forget_look_ups(&self) {
+        fs::remove_dir_all(self.path(SUMDB)).expect("it looked something up");
+    }
+
     /// The `.info`, `.mod`, `.zip` and `.ziphash` of the module cache: a line each, name and SHA-256.
     pub(crate) fn cache(&self) -> String {
         let download = self.path("gopath/pkg/mod/cache/download");
@@ -167,5 +183,17 @@ impl Go {
         }
         lines.sort();
         lines.concat()
+    }
+}
+
+impl Drop for Go {
+    /// A toolchain is unpacked read-only, whatever GOFLAGS say: its folders would outlive this machine.
+    fn drop(&mut self) {
+        let mut folders = vec![self.path("gopath/pkg/mod/golang.org")];
+        while let Some(folder) = folders.pop() {
+            drop(fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)));
+            let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+            folders.extend(entries.map(|entry| entry.path()).filter(|path| path.is_dir()));
+        }
     }
 }

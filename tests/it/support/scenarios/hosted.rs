@@ -14,6 +14,8 @@ pub(super) const TABLE: &[Scenario] = scenarios!(Hosted:
     hosted_versions_are_listed,
     hosted_paths_of_every_shape_resolve,
     tidy_and_upgrade_over_hosted_and_public_ones,
+    a_build_records_what_is_private_and_what_is_public_in_one_go_sum,
+    a_build_over_an_owner_base_is_verified_alike,
     an_unpublished_module_beside_hosted_ones_is_absent,
     hosted_then_direct_never_dials,
     an_owner_base_serves_its_own_and_public_ones,
@@ -160,6 +162,42 @@ fn tidy_and_upgrade_over_hosted_and_public_ones(stage: &mut Stage<'_>) {
     stage.note_module();
 }
 
+/// Builds what imports these, from nothing but their names, and verifies all that go.sum then says.
+fn record_and_verify(stage: &mut Stage<'_>, imports: &[&str]) {
+    let flags = stage.go.get("GOFLAGS").to_owned();
+    stage.go.set("GOFLAGS", format!("{flags} -mod=mod"));
+    stage.begin(imports);
+    stage.go.run(&["build", "./..."]).ok();
+    stage.go.run(&["mod", "verify"]).prints(&["all modules verified"]);
+    stage.note_module();
+    stage.go.set("GOFLAGS", flags);
+}
+
+fn a_build_records_what_is_private_and_what_is_public_in_one_go_sum(stage: &mut Stage<'_>) {
+    stage.sign_in();
+    record_and_verify(stage, &["corp.example.com/data/etl", "example.net/nogomod"]);
+    let both =
+        ["corp.example.com/data/etl v0.1.0", "corp.example.com/lib v1.0.0", "example.net/alpha v1.0.0", "example.net/nogomod v1.0.0"];
+    stage.requires(&both);
+    let recorded: Vec<_> = both.iter().flat_map(|name| [(*name).to_owned(), format!("{name}/go.mod")]).collect();
+    let sum = stage.go.read("work/go.sum");
+    assert_eq!(sum.lines().filter_map(|line| line.rsplit_once(' ')).map(|(name, _)| name).collect::<Vec<_>>(), recorded);
+    let [etl, lib, alpha, nogomod] = both.map(|name| name.replace(' ', "@"));
+    stage.looked_up(&[&etl, &lib], &[&alpha, &nogomod]);
+    // On a machine that has nothing, go.sum says all that the build needs.
+    stage.go.run(&["clean", "-modcache"]).ok();
+    stage.go.run(&["build", "./..."]).ok();
+    stage.go.run(&["mod", "verify"]).prints(&["all modules verified"]);
+}
+
+fn a_build_over_an_owner_base_is_verified_alike(stage: &mut Stage<'_>) {
+    let secure = stage.sign_in();
+    stage.go.set("GOPROXY", owner(&secure, "platform"));
+    record_and_verify(stage, &["corp.example.com/lib/sub", "example.net/beta"]);
+    stage.requires(&["corp.example.com/lib v1.1.0", "example.net/alpha v1.2.0", "example.net/beta v1.1.0"]);
+    stage.looked_up(&["corp.example.com/lib@v1.1.0"], &["example.net/alpha@v1.2.0", "example.net/beta@v1.1.0"]);
+}
+
 fn an_unpublished_module_beside_hosted_ones_is_absent(stage: &mut Stage<'_>) {
     stage.sign_in();
     let go_mod = "module example.org/work\n\ngo 1.20\n\nrequire (\n\tcorp.example.com/unpublished v0.0.0\n\tcorp.example.com/lib v1.0.0\n\t\
@@ -235,7 +273,8 @@ fn a_workspace_over_hosted_modules(stage: &mut Stage<'_>) {
 
 fn a_private_name_is_not_looked_up_at_the_public_database(stage: &mut Stage<'_>) {
     stage.sign_in();
-    stage.go.set("GONOSUMDB", "");
+    // A client that keeps the public database, and has not said yet what is private.
+    stage.go.set("GOSUMDB", stage.world.public_sumdb.clone()).set("GONOSUMDB", "");
     let module = "corp.example.com/lib@v1.0.0";
     stage.go.run(&["mod", "download", module]).says(&["403 Forbidden", "GONOSUMDB"]).failed();
     stage.go.set("GONOSUMDB", PRIVATE_PATTERNS);

@@ -22,8 +22,9 @@ use super::upstream::Upstream;
 /// Scenarios that run at once: they wait for processes more than they work.
 const WORKERS: usize = 4;
 
-/// The patterns of what is private in the fixtures: a client's GONOSUMDB, a gateway's `private.patterns`.
-pub(crate) const PRIVATE_PATTERNS: &str = "corp.example.com,github.com/acme/*";
+/// The patterns of what is private in the fixtures: a gateway's `private.patterns`, and GONOSUMDB of clients that keep the public
+/// checksum database.
+const PRIVATE_PATTERNS: &str = "corp.example.com,github.com/acme/*";
 
 /// A gateway's settings for the scenarios: what is private, and the owners that tests/testdata/hosted names.
 pub(crate) const GATEWAY_SETTINGS: &str = r#"
@@ -44,28 +45,43 @@ pub(crate) struct World {
     pub(crate) base: String,
     /// The GOPROXY of scenarios that do not choose their own; made of `base`.
     pub(crate) goproxy: String,
-    /// The verifier key of the fixture checksum database.
+    /// The clients' GOSUMDB.
     pub(crate) gosumdb: String,
+    /// Their GONOSUMDB, set only where that database must not be asked for what is hosted.
+    pub(crate) gonosumdb: Option<&'static str>,
+    /// The verifier key of the fixture checksum database, for clients that keep the public one.
+    pub(crate) public_sumdb: String,
     /// The https side, where modules are hosted.
     pub(crate) secure: Option<Secure>,
 }
 
 impl World {
-    /// go talks to the upstream itself.
+    /// go talks to the upstream itself, and to its checksum database.
     pub(crate) fn direct(upstream: &Upstream) -> Self {
-        Self { base: upstream.url(), goproxy: upstream.url(), gosumdb: upstream.gosumdb().to_owned(), secure: None }
+        Self::over(upstream.url(), upstream, None)
     }
 
-    /// go talks to a gateway that has [`GATEWAY_SETTINGS`] and [`Gateway::publish_fixture`] behind it.
+    /// go talks to a gateway that has [`GATEWAY_SETTINGS`] and [`Gateway::publish_fixture`] behind it, as README.md has it: GOPROXY and
+    /// GOSUMDB are the gateway's, and that is all.
     pub(crate) fn through(gateway: &Gateway, upstream: &Upstream) -> Self {
         let secure = Secure { base: gateway.https_url(), ca_bundle: gateway.ca_bundle(), login: gateway.admin() };
-        Self { base: gateway.url(), goproxy: gateway.url(), gosumdb: upstream.gosumdb().to_owned(), secure: Some(secure) }
+        Self { gosumdb: gateway.gosumdb(), ..Self::over(gateway.url(), upstream, Some(secure)) }
     }
 
-    /// go talks to the stand-in.
+    /// go talks to the stand-in, which has no checksum database of its own.
     pub(crate) fn stand_in(stand_in: &StandIn, upstream: &Upstream) -> Self {
         let secure = Secure { base: stand_in.https_url(), ca_bundle: stand_in.ca_bundle(), login: stand_in.login() };
-        Self { base: stand_in.url(), goproxy: stand_in.url(), gosumdb: upstream.gosumdb().to_owned(), secure: Some(secure) }
+        Self::over(stand_in.url(), upstream, Some(secure)).keeping_the_public_database()
+    }
+
+    /// The same for clients that keep the public checksum database, and so must say what is private.
+    pub(crate) fn keeping_the_public_database(self) -> Self {
+        Self { gosumdb: self.public_sumdb.clone(), gonosumdb: Some(PRIVATE_PATTERNS), ..self }
+    }
+
+    fn over(base: String, upstream: &Upstream, secure: Option<Secure>) -> Self {
+        let public_sumdb = upstream.gosumdb().to_owned();
+        Self { goproxy: base.clone(), base, gosumdb: public_sumdb.clone(), gonosumdb: None, public_sumdb, secure }
     }
 }
 
@@ -156,6 +172,16 @@ impl Stage<'_> {
         assert_eq!(self.required(), wanted);
     }
 
+    /// These hosted and these public versions, `path@version` each, were looked up at the database of this machine's GOSUMDB; the hosted
+    /// ones not if it keeps the public database.
+    #[track_caller]
+    pub(crate) fn looked_up(&self, hosted: &[&str], public: &[&str]) {
+        let hosted = hosted.iter().map(|module| (module, self.world.gonosumdb.is_none()));
+        for (module, expected) in hosted.chain(public.iter().map(|module| (module, true))) {
+            assert_eq!(self.go.looked_up(module), expected, "{module}");
+        }
+    }
+
     /// Makes this machine talk https to the gateway, with no credentials yet.
     pub(crate) fn go_secure(&mut self) -> Secure {
         let secure = self.world.secure.clone().expect("the scenario needs hosted modules");
@@ -229,8 +255,8 @@ pub(crate) fn run(world: &World, scenarios: &[Scenario]) -> BTreeMap<&'static st
 
 fn play(world: &World, scenario: Scenario) -> Evidence {
     let mut go = Go::new(&world.goproxy, &world.gosumdb);
-    if scenario.needs == Needs::Hosted {
-        go.set("GONOSUMDB", PRIVATE_PATTERNS);
+    if let (Needs::Hosted, Some(patterns)) = (scenario.needs, world.gonosumdb) {
+        go.set("GONOSUMDB", patterns);
     }
     let mut stage = Stage { world, go, evidence: Evidence::new() };
     (scenario.run)(&mut stage);
