@@ -45,6 +45,7 @@ mod sumdb_restore;
 mod support;
 mod systemd;
 mod tls;
+mod toolchains;
 mod verification;
 mod way_out;
 mod xmod;
