@@ -16,7 +16,7 @@ use crate::observe::metrics::Metrics;
 use crate::observe::spawn_blocking;
 use crate::stop::Stop;
 use crate::store::{self, DataDir, Embedded, HealReport, Stores};
-use crate::sumdb::log::{self, Log, LogSettings};
+use crate::sumdb::log::{self, Log, LogSettings, OwnName};
 use crate::sumdb::{self, Client, Databases};
 use crate::upstream::{self, Breakers, Upstream};
 
@@ -69,6 +69,7 @@ pub struct Foundation {
     databases: Databases,
     log: Option<Arc<Log>>,
     log_wrong: Option<Arc<log::OpenError>>,
+    own_name: OwnName,
     breakers: Breakers,
     log_ins: LogIns,
     audit: Audit,
@@ -104,6 +105,7 @@ impl Foundation {
         let (stores, healed) = Embedded::open(&data)?;
         tell_healing(&healed, &audit);
         let (log, log_wrong) = if config.sumdb.enabled { open_log(&data, &log_settings(&config))? } else { (None, None) };
+        let own_name = OwnName::of(log.as_ref(), &data);
         let policy = Arc::new(Policy::new(&config, stores.records.clone()));
         let gate = Arc::new(Gate::new(policy.clone(), audit.clone()));
         let stock = Stock::open(&data, &config.cache, gate.clone(), stores.records.clone(), &metrics, audit.clone())?;
@@ -117,6 +119,7 @@ impl Foundation {
             data,
             log: log.map(Arc::new),
             log_wrong: log_wrong.map(Arc::new),
+            own_name,
             breakers: Breakers::default(),
             log_ins,
             audit,
@@ -135,7 +138,7 @@ impl Foundation {
     }
 
     fn operations(&self, config: Config, policy: Arc<Policy>) -> Result<Operations, SettingsError> {
-        let Self { stores, gate, stock, data, databases, log, log_wrong, breakers, log_ins, audit, metrics, stop, begun } = self;
+        let Self { stores, gate, stock, data, databases, log, log_wrong, own_name, breakers, log_ins, audit, metrics, stop, begun } = self;
         let access = Arc::new(Access::new(&config, stores.records.clone(), log_ins.clone()));
         let upstream = Arc::new(Upstream::new(&config.upstream, gate.clone(), breakers.clone(), metrics.upstream.clone())?);
         let cache = Cache::new(stock.clone(), &config.cache, config.limits.queue, upstream.clone());
@@ -149,7 +152,7 @@ impl Foundation {
                 (cache.vouched(Arc::new(client.clone()), unverified), Some(client))
             }
         };
-        let (data, log, log_wrong) = (data.clone(), log.clone(), log_wrong.clone());
+        let (data, log, log_wrong, own_name) = (data.clone(), log.clone(), log_wrong.clone(), own_name.clone());
         let (stores, audit, metrics, stop, begun) = (stores.clone(), audit.clone(), metrics.clone(), stop.clone(), begun.clone());
         Ok(Operations {
             config: Arc::new(config),
@@ -162,6 +165,7 @@ impl Foundation {
             sumdb,
             log,
             log_wrong,
+            own_name,
             audit,
             metrics,
             stop,

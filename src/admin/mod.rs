@@ -39,7 +39,7 @@ use crate::observe::metrics::Metrics;
 use crate::stop::Stop;
 use crate::store::{DataDir, StoreError, Stores};
 use crate::sumdb::Client;
-use crate::sumdb::log::{self, Log};
+use crate::sumdb::log::{self, Log, OwnName};
 use crate::upstream::Upstream;
 
 pub use audit::AuditAsk;
@@ -126,6 +126,8 @@ pub struct Operations {
     pub log: Option<Arc<Log>>,
     /// Why it cannot be used, though it should be there. Where a server runs it can.
     pub log_wrong: Option<Arc<log::OpenError>>,
+    /// What it is called, also where it is off.
+    pub own_name: OwnName,
     /// What was done.
     pub audit: Audit,
     /// Numbers.

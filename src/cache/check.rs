@@ -1,8 +1,8 @@
 //! Whether what is kept is what a checksum database says, before it is answered with.
 //!
 //! An entry remembers nothing itself. What remembers is the look-up that was kept as verified (`lookups.rs`), and, until the process
-//! ends, a bit of the index. So what entered while nothing was verified is checked before it is served again, and what lost its look-up
-//! too. Whoever serves a file uses its look-up, so that this is never evicted before the file.
+//! ends, a byte of the index, which says who vouched. So what entered while nothing was verified is checked before it is served again,
+//! what another database or another key vouched for, and what lost its look-up too. Whoever serves a file uses its look-up, so that this is never evicted before the file.
 
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -18,7 +18,8 @@ use super::place::Asset;
 use super::shelf::{Answer, Content, Kept};
 use super::trust::Subject;
 use super::verdicts::{Claim, FROM_CACHE};
-use super::{CacheError, Inner, Part, Stock, Vouch, VouchError, Vouched};
+use super::voucher::Voucher;
+use super::{CacheError, Inner, Part, Stock, VouchError, Vouched};
 use crate::module::dirhash::hash_go_mod;
 use crate::module::{ModulePath, Version};
 use crate::observe::spawn_blocking;
@@ -33,21 +34,21 @@ impl Inner {
     pub(super) async fn kept(&self, asset: &Asset, principal: &str) -> Result<Option<Arc<Answer>>, LookUpError> {
         let Some(answer) = self.stock.look_up(asset).await? else { return Ok(None) };
         match self.trust.due(asset) {
-            Some((voucher, subject)) if !self.is_vouched(&**voucher, subject, &answer) => {
-                self.checked(asset, &**voucher, subject, principal).await
+            Some((voucher, subject)) if !self.is_vouched(voucher, subject, &answer) => {
+                self.checked(asset, voucher, subject, principal).await
             }
             _ => Ok(Some(answer)),
         }
     }
 
-    fn is_vouched(&self, voucher: &dyn Vouch, subject: Subject<'_>, answer: &Answer) -> bool {
+    fn is_vouched(&self, voucher: &Voucher, subject: Subject<'_>, answer: &Answer) -> bool {
         match (&answer.kept, subject) {
             (Kept::Absent(_), _) => true,
-            (Kept::Found { .. }, Subject::Resolved(_)) => answer.vouched,
+            (Kept::Found { .. }, Subject::Resolved(_)) => answer.voucher == Some(voucher.id),
             (Kept::Found { .. }, Subject::File(path, version, _)) => {
-                let record = || lookup(voucher.database(), path, version).place().file;
-                // A look-up whose name is too long for a file is kept nowhere: then the bit alone remembers.
-                answer.vouched && record().is_none_or(|record| self.stock.shelf.index.is_known(&record))
+                let record = || lookup(voucher.asked.database(), path, version).place().file;
+                // A look-up whose name is too long for a file is kept nowhere: then the byte alone remembers.
+                answer.voucher == Some(voucher.id) && record().is_none_or(|record| self.stock.shelf.index.is_known(&record))
             }
         }
     }
@@ -56,7 +57,7 @@ impl Inner {
     async fn checked(
         &self,
         asset: &Asset,
-        voucher: &dyn Vouch,
+        voucher: &Voucher,
         subject: Subject<'_>,
         principal: &str,
     ) -> Result<Option<Arc<Answer>>, LookUpError> {
@@ -79,33 +80,33 @@ impl Inner {
                     (Part::Mod, _) => hash_go_mod(&self.stock.whole(content.clone()).await?),
                 };
                 let vouched = self.vouch(path, version, voucher, principal).await?;
-                let claim = Claim { path, version, part, database: voucher.database(), from: FROM_CACHE };
+                let claim = Claim { path, version, part, database: voucher.asked.database(), from: FROM_CACHE };
                 if part.of(&vouched) != found {
                     // Of many who find it one tells it.
                     if self.set_aside(asset, &answer, lease).await {
                         let _told = self.stock.verdicts.judge(claim, &vouched, found);
-                        self.doubt(voucher.database(), path, version).await;
+                        self.doubt(voucher.asked.database(), path, version).await;
                     }
                     return Ok(None);
                 }
                 self.stock.verdicts.judge(claim, &vouched, found)?;
                 if lease.is_last_copy()
-                    && let Some(record) = lookup(voucher.database(), path, version).place().file
+                    && let Some(record) = lookup(voucher.asked.database(), path, version).place().file
                 {
                     self.stock.shelf.index.set_last_copy(&record, true);
                 }
             }
         }
-        lease.vouch();
-        answer.vouched = true;
+        lease.vouch(voucher.id);
+        answer.voucher = Some(voucher.id);
         let answer = Arc::new(answer);
         self.stock.memory.put(asset, &answer, before);
         Ok(Some(answer))
     }
 
-    async fn vouch(&self, path: &ModulePath, version: &Version, voucher: &dyn Vouch, principal: &str) -> Result<Vouched, CacheError> {
-        let vouched = voucher.vouch(path, version, principal).await;
-        vouched.map_err(|error| self.stock.verdicts.refused(error.of(path, version, voucher.database())))
+    async fn vouch(&self, path: &ModulePath, version: &Version, voucher: &Voucher, principal: &str) -> Result<Vouched, CacheError> {
+        let vouched = voucher.asked.vouch(path, version, principal).await;
+        vouched.map_err(|error| self.stock.verdicts.refused(error.of(path, version, voucher.asked.database())))
     }
 
     /// Whether the version that an `.info` names is there.
@@ -113,7 +114,7 @@ impl Inner {
         &self,
         path: &ModulePath,
         info: &[u8],
-        voucher: &dyn Vouch,
+        voucher: &Voucher,
         principal: &str,
     ) -> Result<(), CacheError> {
         let version = judge::version_of(info).map_err(CacheError::Storage)?;

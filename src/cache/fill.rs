@@ -18,6 +18,7 @@ use super::place::Asset;
 use super::queue::TooBusy;
 use super::shelf::{Answer, Kept};
 use super::take::Taking;
+use super::voucher::VoucherId;
 use super::{Body, CacheError, Inner};
 
 /// So many bodies that are long and in memory at once.
@@ -30,20 +31,20 @@ pub(super) type Landed = Result<Filled, CacheError>;
 pub(super) enum Filled {
     /// It was there already.
     Fresh(Arc<Answer>),
-    /// It came; `stored`: and stays; `vouched`: and somebody vouched for it.
-    Came { kept: Kept, stored: bool, vouched: bool },
-    /// It cannot be kept and is too long to hand around: whoever takes it first has it. `vouched`: its end comes once somebody vouched
-    /// for it.
-    Passing { body: Arc<Mutex<Option<Body>>>, vouched: bool },
+    /// It came; `stored`: and stays; `voucher`: who vouched for it.
+    Came { kept: Kept, stored: bool, voucher: Option<VoucherId> },
+    /// It cannot be kept and is too long to hand around: whoever takes it first has it. `voucher`: who vouches for it before its end
+    /// comes.
+    Passing { body: Arc<Mutex<Option<Body>>>, voucher: Option<VoucherId> },
 }
 
 impl Filled {
-    /// Whether somebody vouched for it, if anybody need.
-    fn is_vouched(&self) -> bool {
+    /// Whether this voucher vouched for it, if anybody need.
+    fn is_vouched(&self, by: VoucherId) -> bool {
         match self {
-            Self::Fresh(answer) => answer.vouched || matches!(answer.kept, Kept::Absent(_)),
-            Self::Came { kept, vouched, .. } => *vouched || matches!(kept, Kept::Absent(_)),
-            Self::Passing { vouched, .. } => *vouched,
+            Self::Fresh(answer) => answer.voucher == Some(by) || matches!(answer.kept, Kept::Absent(_)),
+            Self::Came { kept, voucher, .. } => *voucher == Some(by) || matches!(kept, Kept::Absent(_)),
+            Self::Passing { voucher, .. } => *voucher == Some(by),
         }
     }
 }
@@ -112,8 +113,10 @@ impl Inner {
             if anew && matches!(&landed, Ok(Filled::Fresh(answer)) if answer.at.is_some()) {
                 continue;
             }
-            // As above: one that began under settings by which nobody need vouch for it.
-            if matches!(&landed, Ok(filled) if !filled.is_vouched()) && self.trust.due(asset).is_some() {
+            // As above: one that began under settings by which nobody need vouch for it, or somebody else.
+            if let (Ok(filled), Some((voucher, _))) = (&landed, self.trust.due(asset))
+                && !filled.is_vouched(voucher.id)
+            {
                 continue;
             }
             return landed;
@@ -198,7 +201,7 @@ impl Inner {
         }
         let absent = walk.end()?;
         let stored = self.keep_absence(asset, &absent).await;
-        Ok(Filled::Came { kept: Kept::Absent(absent), stored, vouched: false })
+        Ok(Filled::Came { kept: Kept::Absent(absent), stored, voucher: None })
     }
 
     /// One hop, with a permit of its own.

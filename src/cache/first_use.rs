@@ -29,10 +29,10 @@ impl Cache {
     pub async fn known(&self, path: &ModulePath, version: &Version, asker: Asker<'_>) -> Result<Known, CacheError> {
         let zip = Asset::Module(path.clone(), ModuleAsk::Zip(version.clone()));
         let Some((voucher, Subject::File(..))) = self.inner.trust.due(&zip) else { return self.first_use(path, version, asker).await };
-        match voucher.vouch(path, version, asker.principal).await {
+        match voucher.asked.vouch(path, version, asker.principal).await {
             Ok(vouched) => Ok(Known::Vouched(vouched)),
             Err(VouchError::Unknown(text)) => Ok(Known::Absent(Absence { code: 404, text, status: CacheStatus::Miss })),
-            Err(error) => Err(error.of(path, version, voucher.database())),
+            Err(error) => Err(error.of(path, version, voucher.asked.database())),
         }
     }
 

@@ -62,7 +62,7 @@ mod tests {
     }
 
     fn age(terms: &Terms, asset: &Asset, kept: &Kept, age: Duration) -> Age {
-        let answer = Answer { key: String::new(), kept: kept.clone(), at: Some(at(0)), h1: None, vouched: false };
+        let answer = Answer { key: String::new(), kept: kept.clone(), at: Some(at(0)), h1: None, voucher: None };
         terms.age(asset, &answer, at(0) + age)
     }
 
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn what_never_changes_is_fresh_and_what_comes_from_the_future_is_old() {
-        let answer = |at| Answer { key: String::new(), kept: found(), at, h1: None, vouched: false };
+        let answer = |at| Answer { key: String::new(), kept: found(), at, h1: None, voucher: None };
         assert_eq!(TERMS.age(&list(), &answer(None), at(1 << 40)), Age::Fresh);
         assert_eq!(TERMS.age(&list(), &answer(Some(at(1))), at(0)), Age::Old);
     }

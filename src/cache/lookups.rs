@@ -38,7 +38,7 @@ impl Cache {
         let asset = lookup(database, path, version);
         let kept = self.inner.stock.write(&asset, move |shelf, asset| {
             let place = asset.place();
-            shelf.keep_file(place.file.as_deref(), &bytes)?.vouch();
+            shelf.keep_file(place.file.as_deref(), &bytes)?;
             shelf.forget(place.memo.as_deref());
             Ok(())
         });

@@ -139,7 +139,7 @@ mod tests {
 
     fn answer(bytes: usize) -> Arc<Answer> {
         let kept = Kept::Found { content: Content::Bytes(vec![b'x'; bytes].into()), etag: None };
-        Arc::new(Answer { key: "queries/example.com/m/@v/branch.info".to_owned(), kept, at: None, h1: None, vouched: false })
+        Arc::new(Answer { key: "queries/example.com/m/@v/branch.info".to_owned(), kept, at: None, h1: None, voucher: None })
     }
 
     fn put(memory: &Memory, asset: &Asset, answer: &Arc<Answer>) {
@@ -180,13 +180,13 @@ mod tests {
     fn an_absence_is_an_answer_and_a_file_is_too_long_for_here() {
         let memory = Memory::new(100_000);
         let kept = Kept::Absent(Absent { status: 404, text: "not found\n".to_owned() });
-        put(&memory, &asset(0), &Arc::new(Answer { key: "k".to_owned(), kept, at: None, h1: None, vouched: false }));
+        put(&memory, &asset(0), &Arc::new(Answer { key: "k".to_owned(), kept, at: None, h1: None, voucher: None }));
         assert!(memory.get(&asset(0)).is_some());
         let file = Content::File { file: Arc::new(tempfile::tempfile().unwrap()).into(), from: 0, len: 1 << 20 };
         put(
             &memory,
             &asset(1),
-            &Arc::new(Answer { key: "k".to_owned(), kept: Kept::Found { content: file, etag: None }, at: None, h1: None, vouched: false }),
+            &Arc::new(Answer { key: "k".to_owned(), kept: Kept::Found { content: file, etag: None }, at: None, h1: None, voucher: None }),
         );
         assert!(memory.get(&asset(1)).is_none());
     }

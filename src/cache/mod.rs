@@ -37,6 +37,7 @@ mod verdicts;
 mod verify;
 mod versions;
 mod vouch;
+mod voucher;
 mod witness;
 #[cfg(test)]
 mod tests;
@@ -79,6 +80,7 @@ pub(crate) use shelf::DAMAGED;
 use shelf::{Answer, Content, Kept, NotKept, Shelf};
 use trust::Trust;
 use verdicts::Verdicts;
+use voucher::{Voucher, Vouchers};
 
 /// Below its `tmp/`: what is being filled.
 const TMP_DIR: &str = "cache";
@@ -113,6 +115,7 @@ pub struct Stock {
     /// Transfers from checksum databases: a file that has its turn waits for its record, which must not wait for files.
     sumdb_queue: Arc<Queue>,
     verdicts: Verdicts,
+    vouchers: Vouchers,
     clock: Clock,
 }
 
@@ -157,6 +160,7 @@ impl Stock {
             queue: Arc::new(Queue::new(queue::TRANSFERS_MAX, metrics.fills.clone())),
             sumdb_queue: Arc::new(Queue::new(queue::TRANSFERS_MAX, metrics.fills.clone())),
             verdicts: Verdicts::new(audit, metrics.verify.clone()),
+            vouchers: Vouchers::default(),
             clock,
         })
     }
@@ -289,6 +293,7 @@ impl Cache {
     /// The same where `voucher` vouches for every zip and go.mod before its last byte is given out, and before it is kept; for all but
     /// the modules that `unverified` matches.
     pub fn vouched(&self, voucher: Arc<dyn Vouch>, unverified: &[Sourced<Pattern>]) -> Self {
+        let voucher = Voucher { id: self.inner.stock.vouchers.id(&*voucher), asked: voucher };
         self.trusting(Trust::Required { voucher, unverified: unverified.into() })
     }
 

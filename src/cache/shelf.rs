@@ -26,6 +26,7 @@ use super::index::{Bounds, Index, Lease, Reservation, Upkeep, gone, is_gone};
 use super::judge;
 use super::memo::{self, Memo};
 use super::place::{Asset, Place, sidecar};
+use super::voucher::VoucherId;
 
 /// What is shorter is answered from memory, and checked each time.
 pub(super) const SMALL_BYTES_MAX: u64 = 64 << 10;
@@ -56,8 +57,8 @@ pub(super) struct Answer {
     pub(super) at: Option<SystemTime>,
     /// Of a zip: the hash that is kept beside it.
     pub(super) h1: Option<H1>,
-    /// Somebody vouched for it, in this process.
-    pub(super) vouched: bool,
+    /// Who vouched for it, in this process.
+    pub(super) voucher: Option<VoucherId>,
 }
 
 /// What was read of a file, if it is there, and what keeps that from being evicted.
@@ -146,7 +147,7 @@ impl Shelf {
         if let Some(key) = place.file
             && let Some(((kept, h1), lease)) = self.file(asset, &key).map_err(unreadable(&key))?
         {
-            return Ok(Some((Answer { key, kept, at: None, h1, vouched: lease.is_vouched() }, lease)));
+            return Ok(Some((Answer { key, kept, at: None, h1, voucher: lease.voucher() }, lease)));
         }
         let mut newest: Leased<Answer> = None;
         // A crash between the writing of one and the removal of the other leaves both.
@@ -154,7 +155,7 @@ impl Shelf {
             if let Some(((kept, at), lease)) = self.memo(&key).map_err(unreadable(&key))?
                 && newest.as_ref().is_none_or(|(newest, _)| newest.at < Some(at))
             {
-                newest = Some((Answer { key, kept, at: Some(at), h1: None, vouched: lease.is_vouched() }, lease));
+                newest = Some((Answer { key, kept, at: Some(at), h1: None, voucher: lease.voucher() }, lease));
             }
         }
         Ok(newest)
@@ -289,18 +290,18 @@ impl Shelf {
         Ok(Staged { file: self.stage_file()?, reservation, len: 0, disk: self.disk.clone() })
     }
 
-    /// Keeps a staged zip and its hash; `vouched`: somebody vouched for it. Returns it open, kept or not, and why it is not kept.
+    /// Keeps a staged zip and its hash; `voucher`: who vouched for it. Returns it open, kept or not, and why it is not kept.
     pub(super) fn keep_zip(
         &self,
         key: Option<&str>,
         mut staged: Staged,
         h1: &H1,
-        vouched: bool,
+        voucher: Option<VoucherId>,
     ) -> io::Result<(OpenFile, Result<(), NotKept>)> {
         match self.commit_zip(key, &mut staged, h1) {
             Ok(lease) => {
-                if vouched {
-                    lease.vouch();
+                if let Some(voucher) = voucher {
+                    lease.vouch(voucher);
                 }
                 Ok((OpenFile::holding(staged.reader()?, lease), Ok(())))
             }

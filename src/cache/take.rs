@@ -20,6 +20,7 @@ use super::passing::Passing;
 use super::place::Asset;
 use super::shelf::{Content, Kept, NotKept, SMALL_BYTES_MAX, Staged, strong, weak};
 use super::trust::{Subject, Trust};
+use super::voucher::VoucherId;
 use super::witness::Witness;
 use super::{CacheError, Inner, Stock};
 
@@ -93,32 +94,32 @@ impl Inner {
             body.extend_from_slice(&chunk);
         }
         let body = judge::judge(asset, body.freeze()).map_err(|reason| incoming.malformed(reason))?;
-        let vouched = self.is_vouched_for(taking, &body, incoming.host()).await.map_err(NotTaken::Refused)?;
+        let voucher = self.vouched_for(taking, &body, incoming.host()).await.map_err(NotTaken::Refused)?;
         // Later answers from a long file have none: no tag is better than one that comes and goes.
         let tagged = !asset.is_immutable() || body.len() as u64 <= SMALL_BYTES_MAX;
         let etag = tagged.then(|| strong(&super::memo::sha256(&body)));
-        let stored = match self.keep_body(asset, &body, vouched).await {
+        let stored = match self.keep_body(asset, &body, voucher).await {
             Ok(()) => true,
             Err(why) => {
                 tell(asset, &why, "served without being kept");
                 false
             }
         };
-        Ok(Filled::Came { kept: Kept::Found { content: Content::Bytes(body), etag }, stored, vouched })
+        Ok(Filled::Came { kept: Kept::Found { content: Content::Bytes(body), etag }, stored, voucher })
     }
 
-    /// Whether somebody vouches for this body; false where nobody need.
-    async fn is_vouched_for(&self, taking: &Taking<'_>, body: &Bytes, from: &str) -> Result<bool, CacheError> {
+    /// Who vouches for this body; none where nobody need.
+    async fn vouched_for(&self, taking: &Taking<'_>, body: &Bytes, from: &str) -> Result<Option<VoucherId>, CacheError> {
         if let Some(witness) = &taking.witness {
             let judged = witness.judge(hash_go_mod(body), from).await;
             self.doubt_after(&judged).await;
-            return judged.map(|()| true);
+            return judged.map(|()| Some(witness.voucher()));
         }
-        let Some((voucher, Subject::Resolved(path))) = self.trust.due(taking.asset) else { return Ok(false) };
-        self.vouch_for_info(path, body, &**voucher, taking.principal).await.map(|()| true)
+        let Some((voucher, Subject::Resolved(path))) = self.trust.due(taking.asset) else { return Ok(None) };
+        self.vouch_for_info(path, body, voucher, taking.principal).await.map(|()| Some(voucher.id))
     }
 
-    async fn keep_body(&self, asset: &Asset, body: &Bytes, vouched: bool) -> Result<(), NotKept> {
+    async fn keep_body(&self, asset: &Asset, body: &Bytes, voucher: Option<VoucherId>) -> Result<(), NotKept> {
         if matches!((asset, &self.trust), (Asset::Sumdb(_, SumdbWhat::Lookup(..)), Trust::Database)) {
             return Ok(());
         }
@@ -134,8 +135,8 @@ impl Inner {
                     false if body.is_empty() => None,
                     false => Some(shelf.keep_file(place.file.as_deref(), &body)?),
                 };
-                if let Some(lease) = lease.filter(|_| vouched) {
-                    lease.vouch();
+                if let (Some(lease), Some(voucher)) = (lease, voucher) {
+                    lease.vouch(voucher);
                 }
                 if !is_memo {
                     shelf.forget_dated(&place);
@@ -222,19 +223,19 @@ impl Inner {
         let hashed = spawn_blocking(move || hash_zip(reader)).await.map_err(|e| broken(e.to_string()))?;
         drop(turn);
         let h1 = hashed.map_err(|reason| incoming.malformed(format!("not a module zip: {reason}")))?;
-        let vouched = taking.witness.is_some();
+        let voucher = taking.witness.as_ref().map(Witness::voucher);
         if let Some(witness) = &taking.witness {
             let judged = witness.judge(h1, &host).await;
             self.doubt_after(&judged).await;
             judged.map_err(NotTaken::Refused)?;
         }
         let etag = Some(weak(&h1));
-        let (file, kept) = self.keep_staged(asset, staged, h1, vouched).await.map_err(|e| broken(e.to_string()))?;
+        let (file, kept) = self.keep_staged(asset, staged, h1, voucher).await.map_err(|e| broken(e.to_string()))?;
         if let Err(why) = &kept {
             tell(asset, why, "served without being kept");
         }
         let content = Content::File { file, from: 0, len };
-        Ok(Filled::Came { kept: Kept::Found { content, etag }, stored: kept.is_ok(), vouched })
+        Ok(Filled::Came { kept: Kept::Found { content, etag }, stored: kept.is_ok(), voucher })
     }
 
     /// After a mismatch the record is asked for anew by the next.
@@ -245,7 +246,13 @@ impl Inner {
     }
 
     /// The zip, open, and why it is not kept if it is not.
-    async fn keep_staged(&self, asset: &Asset, staged: Staged, h1: H1, vouched: bool) -> io::Result<(OpenFile, Result<(), NotKept>)> {
+    async fn keep_staged(
+        &self,
+        asset: &Asset,
+        staged: Staged,
+        h1: H1,
+        voucher: Option<VoucherId>,
+    ) -> io::Result<(OpenFile, Result<(), NotKept>)> {
         if let Err(why) = self.note(asset).await {
             return Ok((staged.unkept()?, Err(why)));
         }
@@ -253,7 +260,7 @@ impl Inner {
         let (asset, place, database) = (asset.clone(), asset.place(), self.trust.database().map(str::to_owned));
         let keep = move || {
             shelf.note_presence(&asset, &[], database.as_deref());
-            let kept = shelf.keep_zip(place.file.as_deref(), staged, &h1, vouched)?;
+            let kept = shelf.keep_zip(place.file.as_deref(), staged, &h1, voucher)?;
             if kept.1.is_ok() {
                 shelf.forget_dated(&place);
             }
@@ -270,9 +277,9 @@ impl Inner {
 fn pass(taking: &mut Taking<'_>, landing: Arriving) -> Filled {
     let Arriving { staged, buffered, incoming, .. } = landing;
     let witness = taking.witness.take();
-    let vouched = witness.is_some();
+    let voucher = witness.as_ref().map(Witness::voucher);
     let body = Passing::body(staged, buffered, incoming, judge::bytes_max(taking.asset), witness);
-    Filled::Passing { body: Arc::new(Mutex::new(Some(body))), vouched }
+    Filled::Passing { body: Arc::new(Mutex::new(Some(body))), voucher }
 }
 
 /// A zip on its way: staged, then buffered, then still to come.

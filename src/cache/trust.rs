@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::Part;
 use super::place::Asset;
-use super::{Part, Vouch};
+use super::voucher::Voucher;
 use crate::config::Sourced;
 use crate::module::{ModulePath, Pattern, Version};
 use crate::protocol::ModuleAsk;
@@ -16,7 +17,7 @@ pub(super) enum Trust {
     /// Nobody here: for the client of a checksum database, which verifies what it asks for. A look-up is kept when it says so.
     Database,
     /// The voucher, for all but what the patterns match: `upstream.verify = "require"` and `upstream.unverified`.
-    Required { voucher: Arc<dyn Vouch>, unverified: Arc<[Sourced<Pattern>]> },
+    Required { voucher: Voucher, unverified: Arc<[Sourced<Pattern>]> },
 }
 
 /// What somebody is to vouch for, of an asset.
@@ -30,7 +31,7 @@ pub(super) enum Subject<'a> {
 
 impl Trust {
     /// Who is to vouch for this asset, and for what of it. None: it is believed as it is.
-    pub(super) fn due<'a>(&self, asset: &'a Asset) -> Option<(&Arc<dyn Vouch>, Subject<'a>)> {
+    pub(super) fn due<'a>(&self, asset: &'a Asset) -> Option<(&Voucher, Subject<'a>)> {
         let Self::Required { voucher, unverified } = self else { return None };
         let (path, subject) = match asset {
             Asset::Module(path, ModuleAsk::Zip(version)) => (path, Subject::File(path, version, Part::Zip)),
@@ -45,7 +46,7 @@ impl Trust {
     /// The database whose records count.
     pub(super) fn database(&self) -> Option<&str> {
         match self {
-            Self::Required { voucher, .. } => Some(voucher.database()),
+            Self::Required { voucher, .. } => Some(voucher.asked.database()),
             Self::Unchecked | Self::Database => None,
         }
     }

@@ -52,6 +52,9 @@ pub trait Vouch: Send + Sync {
     /// The database's name, under which what it said is kept: host[/path].
     fn database(&self) -> &str;
 
+    /// What tells it from other vouchers: what another vouched for is checked before it is answered with. Of a database its verifier key.
+    fn identity(&self) -> String;
+
     /// The verified record of a version. However many ask for one at once, it is fetched once; it is kept in the cache, by
     /// [`Cache::keep_lookup`](super::Cache::keep_lookup), before this returns. Whoever stops waiting need not stop it.
     /// `principal`: for whom, as it stands in the egress ledger.
@@ -77,6 +80,10 @@ pub struct NoDatabase;
 impl Vouch for NoDatabase {
     fn database(&self) -> &str {
         "(none)"
+    }
+
+    fn identity(&self) -> String {
+        self.database().to_owned()
     }
 
     async fn vouch(&self, _: &ModulePath, _: &Version, _: &str) -> Result<Vouched, VouchError> {

@@ -7,6 +7,7 @@ use tracing::Instrument as _;
 use super::place::Asset;
 use super::trust::Subject;
 use super::verdicts::{Claim, Verdicts};
+use super::voucher::VoucherId;
 use super::{CacheError, Inner, Part, Vouched};
 use crate::module::zip::Unverifiable;
 use crate::module::{H1, ModulePath, Version};
@@ -17,6 +18,7 @@ pub(super) struct Witness {
     version: Version,
     part: Part,
     database: String,
+    voucher: VoucherId,
     record: watch::Receiver<Option<Result<Vouched, CacheError>>>,
     verdicts: Verdicts,
     _asking: Asking,
@@ -36,9 +38,9 @@ impl Inner {
     pub(super) fn witness(&self, asset: &Asset, principal: &str) -> Option<Witness> {
         let Some((voucher, Subject::File(path, version, part))) = self.trust.due(asset) else { return None };
         let (say, record) = watch::channel(None);
-        let (path, version, database) = (path.clone(), version.clone(), voucher.database().to_owned());
+        let (path, version, database) = (path.clone(), version.clone(), voucher.asked.database().to_owned());
         let asking = {
-            let (voucher, path, version, principal) = (voucher.clone(), path.clone(), version.clone(), principal.to_owned());
+            let (voucher, path, version, principal) = (voucher.asked.clone(), path.clone(), version.clone(), principal.to_owned());
             async move {
                 let said = match voucher.admits() {
                     Ok(()) => voucher.vouch(&path, &version, &principal).await,
@@ -49,11 +51,16 @@ impl Inner {
             }
         };
         let asking = Asking(tokio::spawn(asking.in_current_span()));
-        Some(Witness { path, version, part, database, record, verdicts: self.stock.verdicts.clone(), _asking: asking })
+        Some(Witness { path, version, part, database, voucher: voucher.id, record, verdicts: self.stock.verdicts.clone(), _asking: asking })
     }
 }
 
 impl Witness {
+    /// Whose word it is.
+    pub(super) fn voucher(&self) -> VoucherId {
+        self.voucher
+    }
+
     async fn said(&self) -> Result<Vouched, CacheError> {
         let mut record = self.record.clone();
         let said = record.wait_for(Option::is_some).await.ok().and_then(|said| said.clone());

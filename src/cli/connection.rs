@@ -15,7 +15,7 @@ use super::{Global, UsageError, out};
 use crate::admin::{Foundation, OPERATOR, OperationError, Operations, SOCKET_FILE};
 use crate::config::{self, Environment};
 use crate::observe::audit::Actor;
-use crate::observe::chain;
+use crate::observe::{chain, spawn_blocking};
 
 /// Longest answer that is read, bytes: a page of the ledger is far below.
 const ANSWER_MAX: u64 = 64 << 20;
@@ -23,6 +23,9 @@ const ANSWER_MAX: u64 = 64 << 20;
 const HEAD_MAX: u64 = 64 << 10;
 /// How long a server may take to be reached. Answers have no bound: `verify` re-hashes everything.
 const CONNECT: Duration = Duration::from_secs(5);
+
+/// How long the answer may take that tells what kind of server it is.
+const PROBE: Duration = Duration::from_secs(10);
 
 /// The file that every data directory has.
 const FORMAT_FILE: &str = "format";
@@ -78,7 +81,16 @@ impl Connection {
                 let stream = UnixStream::connect(path).await.with_context(|| format!("{}", path.display()))?;
                 exchange(stream, "localhost", None, command, &args).await?
             }
-            Self::Remote { authority, token } => exchange(connect(authority).await?, authority, Some(token), command, &args).await?,
+            Self::Remote { authority, token } => {
+                let asked = exchange(connect(authority).await?, authority, Some(token), command, &args).await;
+                match asked {
+                    Err(error) if error.is::<NothingThere>() => {
+                        let authority = authority.clone();
+                        return Err(spawn_blocking(move || wrong_door(&authority, error)).await?);
+                    }
+                    asked => asked?,
+                }
+            }
         };
         Ok(serde_json::from_value(answer)?)
     }
@@ -95,10 +107,36 @@ impl Connection {
             }
             Self::Remote { authority, token } => {
                 let stream = std::net::TcpStream::connect(authority).with_context(|| format!("cannot connect to {authority}"))?;
-                streamed(stream, authority, Some(token), command)
+                streamed(stream, authority, Some(token), command).map_err(|error| wrong_door(authority, error))
             }
         }
     }
+}
+
+/// 404, in the server's words.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct NothingThere(String);
+
+/// What is told where there was nothing: that it was no operations listener that was asked, if so. Blocks.
+fn wrong_door(authority: &str, error: anyhow::Error) -> anyhow::Error {
+    if !error.is::<NothingThere>() || is_for_operations(authority).unwrap_or(false) {
+        return error;
+    }
+    anyhow::anyhow!(
+        "{authority} takes no commands: --server names the address of the gateway's server.admin_listen, and this is another; \
+         on the gateway's own machine leave --server out"
+    )
+}
+
+/// Whether what operators ask is answered there: numbers are shown nowhere else, and to everyone.
+fn is_for_operations(authority: &str) -> io::Result<bool> {
+    let mut stream = std::net::TcpStream::connect(authority)?;
+    stream.set_read_timeout(Some(PROBE))?;
+    stream.write_all(format!("HEAD /metrics HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n").as_bytes())?;
+    let mut answer = Vec::new();
+    stream.take(HEAD_MAX).read_to_end(&mut answer)?;
+    Ok(matches!(split(&answer), Some((200, _))))
 }
 
 /// One HTTP/1.0 exchange: the answer ends with the connection.
@@ -111,10 +149,10 @@ fn streamed(mut stream: impl Read + Write + 'static, authority: &str, token: Opt
         start.extend_from_slice(&chunk[..n]);
         match split(&start) {
             Some((200, body)) => return Ok(Box::new(Read::chain(io::Cursor::new(body.to_vec()), stream))),
-            Some((_, body)) => {
+            Some((status, body)) => {
                 let mut text = body.to_vec();
                 stream.take(ANSWER_MAX).read_to_end(&mut text)?;
-                bail!(String::from_utf8_lossy(&text).trim_end().to_owned());
+                return Err(refused(status, &text));
             }
             None if n == 0 || start.len() as u64 > HEAD_MAX => bail!("the server's answer is not HTTP"),
             None => {}
@@ -190,11 +228,17 @@ async fn exchange(
     if status == 200 {
         return serde_json::from_slice(body).context("the server's answer is cut short or not JSON");
     }
+    Err(refused(status, body))
+}
+
+/// The error that an answer is.
+fn refused(status: u16, body: &[u8]) -> anyhow::Error {
     let text = String::from_utf8_lossy(body).trim_end().to_owned();
-    if status == 400 {
-        return Err(UsageError(text).into());
+    match status {
+        400 => UsageError(text).into(),
+        404 => NothingThere(text).into(),
+        _ => anyhow::Error::msg(text),
     }
-    bail!(text);
 }
 
 /// Status and body of an answer with a Content-Length.

@@ -12,6 +12,9 @@ use crate::observe::audit::{Actor, Event};
 use crate::store::{Seal, StoreError, VersionRecord};
 use crate::tlog::Record;
 
+/// The kind under which it is recorded that a version is not what the log has of it.
+const CONTRADICTED: &str = "checksum-log";
+
 /// What is to be said of a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Recorded {
@@ -64,8 +67,25 @@ impl Hosted {
             let VersionRecord { owner, path, version, .. } = record.clone();
             // The bytes that are about to leave cannot be called back.
             self.audit.record_durably(actor, &[Event::Seal { owner, path, version }]).await;
+            self.contradicts(record).await;
         }
         Ok(seal)
+    }
+
+    /// Tells, once, of a version that is given out and is not what the log has said of it: of a public module of this path, say. The
+    /// log's word stands.
+    async fn contradicts(&self, record: &VersionRecord) {
+        let Some(log) = &self.log else { return };
+        let VersionRecord { path, version, .. } = record;
+        match log.find(path, version).await {
+            Ok(Some(entry)) if entry.record != record_of(record) => {
+                let text = format!("sealed with {}, and our checksum database has {}: clients refuse it", record.h1, entry.record.zip);
+                let event = Event::Integrity { kind: CONTRADICTED.to_owned(), path: format!("{path}@{version}"), text };
+                self.audit.record_durably(&Actor::local("modgate"), &[event]).await;
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%path, %version, %error, "what the checksum database has of this version cannot be read"),
+        }
     }
 
     /// Has the log take what was sealed, while nobody waits.

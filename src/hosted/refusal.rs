@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::UploadError;
 use super::select::shown;
+use crate::module::major::MismatchError;
 use crate::module::zip::Problems;
 use crate::module::{H1, ModulePath, OwnerName, Version};
 use crate::store::{OverQuota, StoreError};
@@ -15,7 +16,7 @@ pub enum PublishRefusal {
     #[error("the multipart form cannot be read: {0}")]
     BadForm(String),
     /// 400: it is not a module zip.
-    #[error("{0}")]
+    #[error("{}", with_hints(.0))]
     BadZip(Problems),
     /// 413: longer than `limits.upload`, declared or counted.
     #[error("the body is longer than {limit} bytes (limits.upload)")]
@@ -141,6 +142,32 @@ impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", shown(self.path.as_str()), shown(self.version.as_str()))
     }
+}
+
+/// The problems, and what to do about those that publishers have most.
+fn with_hints(problems: &Problems) -> Problems {
+    let mut told = problems.clone();
+    if let Some(mismatch) = problems.major().filter(|mismatch| mismatch.lacks_suffix()) {
+        let MismatchError { path, version, found, .. } = mismatch;
+        let (path, version) = (shown(path), shown(version));
+        told.push(format_args!(
+            "hint: from v2 on a module's path ends in its major version: write module {path}/{found} in go.mod, in its imports too, \
+             and let every name in the zip begin with {path}/{found}@{version}/"
+        ));
+    }
+    let folders: Vec<String> = problems.nested().iter().filter(|folder| is_plain(folder)).map(|folder| format!("':!{folder}'")).collect();
+    if !folders.is_empty() {
+        told.push(format_args!(
+            "hint: a folder with a go.mod is a module of its own, and is left out of this one's zip: with git archive by adding {}",
+            folders.join(" ")
+        ));
+    }
+    told
+}
+
+/// Whether it can be pasted into a shell between apostrophes, and means itself to git.
+fn is_plain(folder: &str) -> bool {
+    folder.bytes().all(|b| b.is_ascii_alphanumeric() || b"/.-_+".contains(&b))
 }
 
 fn exists(id: &Id, same: bool, known: &Option<H1>) -> String {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::response::Note;
 use super::{End, Summary};
+use crate::access::masked;
 use crate::admin::Operations;
 use crate::cache::CacheStatus;
 use crate::gateway::{CREDENTIALS, LOG_INS_LIMITED};
@@ -97,6 +98,8 @@ fn audit(audit: &Audit, summary: &Summary<Note>, note: &Note) {
 fn log(node: &str, summary: &Summary<Note>, note: &Note) {
     // A Unix socket's client has no address.
     let connected = summary.peer.map_or_else(|| "unix".to_owned(), |peer| peer.to_string());
+    // It may repeat what was asked for.
+    let refusal = note.refusal.as_deref().map(masked);
     tracing::info!(
         target: "access",
         request_id = summary.request_id,
@@ -111,7 +114,7 @@ fn log(node: &str, summary: &Summary<Note>, note: &Note) {
         cache = note.cache.map(CacheStatus::word),
         rule = note.rule,
         set = note.set,
-        refusal = note.refusal,
+        refusal = refusal.as_deref(),
         bytes_in = summary.bytes_in,
         bytes_out = summary.bytes_out,
         ms = (summary.duration.as_secs_f64() * 1e6).round() / 1e3,

@@ -30,6 +30,7 @@ use crate::observe::metrics::OwnerClass;
 use crate::observe::spawn_blocking;
 use crate::protocol::{self, Base, ModuleAsk, PackageAsk, PackageQuery, Reject, Request, SumdbAsk, SumdbWhat};
 use crate::sumdb::Client;
+use crate::sumdb::log::OwnName;
 
 /// Longest JSON of an operator's command, bytes.
 const COMMAND_MAX: usize = 64 << 10;
@@ -59,6 +60,8 @@ pub struct Front {
     observed: Observed,
     /// Where this gateway is reached.
     reached: ArcSwap<Reached>,
+    /// Our own checksum database's name.
+    own_name: OwnName,
 }
 
 impl Front {
@@ -66,7 +69,8 @@ impl Front {
     pub fn new(house: House) -> Self {
         let observed = Observed::new(&house.operations);
         let reached = ArcSwap::new(house.reached.clone());
-        Self { house: ArcSwapOption::from_pointee(house), observed, reached }
+        let own_name = house.operations.own_name.clone();
+        Self { house: ArcSwapOption::from_pointee(house), observed, reached, own_name }
     }
 
     /// The house that stands, if one does.
@@ -89,10 +93,8 @@ impl Front {
     fn farewell(&self, head: &Head) -> Reply<Note> {
         let reached = self.reached.load();
         let request = reached.below(head.listener, &head.path).and_then(|path| protocol::parse(&head.method, path).ok());
-        match request {
-            Some(request) if is_supported(&request) => response::text(200, String::new()),
-            _ => response::unavailable("this process is ending; ask again"),
-        }
+        let supported = request.and_then(|request| supported(&self.own_name, &request));
+        supported.unwrap_or_else(|| response::unavailable("this process is ending; ask again"))
     }
 }
 
@@ -200,6 +202,9 @@ impl House {
     }
 
     async fn serve(&self, head: &Head, request: Request, caller: &Caller, body: &mut dyn RequestBody) -> Outcome {
+        if let Some(reply) = supported(&self.operations.own_name, &request) {
+            return Ok(reply);
+        }
         let who = &caller.who;
         match request {
             Request::Home(_) => self.home(who).await,
@@ -207,7 +212,6 @@ impl House {
                 let how = How { head: head.method == Method::HEAD, no_cache: no_cache(&head.headers) };
                 Ok(response::answer(self.gateway.module(&base, &path, &ask, caller, how).await?))
             }
-            _ if is_supported(&request) => Ok(response::text(200, String::new())),
             Request::Sumdb(base, ask) => Ok(response::answer(self.gateway.sumdb(&base, &ask, caller).await?)),
             Request::Log(hash, what) => Ok(response::answer(self.gateway.log(&hash, &what, caller).await?)),
             Request::Publish(owner) => {
@@ -344,17 +348,21 @@ fn refuse(rejection: Rejection, request_id: &str) -> Reply<Note> {
     reply
 }
 
-/// Whether it asks for a checksum database, which is here: said by our own word and in every state, since any other answer sends private
-/// names elsewhere.
-fn is_supported(request: &Request) -> bool {
-    matches!(request, Request::Sumdb(_, SumdbAsk { what: SumdbWhat::Supported, .. }) | Request::Log(_, SumdbWhat::Supported))
+/// What it is answered that asks whether a checksum database is here: by our own word and in every state.
+fn supported(own: &OwnName, request: &Request) -> Option<Reply<Note>> {
+    let here = match request {
+        Request::Sumdb(_, SumdbAsk { name, what: SumdbWhat::Supported }) => own.is_here(name),
+        Request::Log(hash, SumdbWhat::Supported) => own.is_here_by_hash(hash),
+        _ => return None,
+    };
+    Some(if here { response::text(200, String::new()) } else { response::reject(&Reject::NotFound) })
 }
 
 /// Whether everyone is answered, whatever credentials they show: probes, and whether a checksum database is here.
 fn is_open(request: &Request) -> bool {
     match request {
         Request::Health | Request::Ready | Request::Metrics => true,
-        Request::Sumdb(..) | Request::Log(..) => is_supported(request),
+        Request::Sumdb(_, SumdbAsk { what, .. }) | Request::Log(_, what) => *what == SumdbWhat::Supported,
         Request::Home(_) | Request::Module(..) | Request::Publish(_) | Request::Delete(..) | Request::Admin(_) => false,
         Request::Packages(_) | Request::Package(..) => false,
     }

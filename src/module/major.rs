@@ -51,6 +51,13 @@ pub struct MismatchError {
     pub found: String,
 }
 
+impl MismatchError {
+    /// Whether the path would fit if it ended in `/` and the major version.
+    pub fn lacks_suffix(&self) -> bool {
+        split_path_version(&self.path).is_some_and(|(_, major)| major.is_empty())
+    }
+}
+
 /// Whether the version may belong to a path with this major suffix (`module.CheckPathMajor`); the error is what it should be.
 /// Without a suffix: v0, v1, or anything `+incompatible`.
 pub(super) fn check_path_major(version: &Parsed<'_>, path_major: &str) -> Result<(), String> {

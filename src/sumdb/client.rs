@@ -87,6 +87,10 @@ impl Vouch for Client {
         self.inner.database.name()
     }
 
+    fn identity(&self) -> String {
+        self.inner.database.key().to_string()
+    }
+
     async fn vouch(&self, path: &ModulePath, version: &Version, principal: &str) -> Result<Vouched, VouchError> {
         self.look_up(path, version, principal).await.map(|looked_up| looked_up.vouched)
     }

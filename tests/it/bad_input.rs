@@ -44,7 +44,10 @@ fn a_bad_publish_says_why_and_leaves_nothing() {
         ("empty go.mod", with(&[("go.mod", b"")]), 400, "go.mod"),
         ("dots", with(&[("go.mod", go_mod), ("../../etc/passwd", b"x")]), 400, ".."),
         ("twins", with(&[("go.mod", go_mod), ("a.go", b"x"), ("A.go", b"y")]), 400, "case"),
-        ("major", zips::zip([("corp.example.com/m@v2.0.0/go.mod", go_mod)]), 400, "v2"),
+        ("major", zips::zip([("corp.example.com/m@v2.0.0/go.mod", go_mod)]), 400, "write module corp.example.com/m/v2 in go.mod"),
+        ("other major", zips::zip([("corp.example.com/m/v2@v3.0.0/go.mod", go_mod)]), 400, "should be v2, not v3"),
+        ("nested", with(&[("go.mod", go_mod), ("tools/go.mod", go_mod), ("x/y/go.mod", go_mod)]), 400, "adding ':!tools' ':!x/y'"),
+        ("nested, odd", with(&[("go.mod", go_mod), ("a b/go.mod", go_mod)]), 400, "go.mod file not in module root directory"),
         ("shared root", zips::zip([("github.com/acme@v1.0.0/go.mod", b"module github.com/acme\n" as &[u8])]), 400, "github.com"),
         ("too long", vec![b'x'; (1 << 20) + 1], 413, "limits.upload"),
     ];

@@ -225,6 +225,46 @@ fn a_delete_that_a_full_disk_cannot_record_says_so() {
 }
 
 #[test]
+fn a_version_that_a_full_disk_cannot_seal_or_record_is_answered_when_there_is_room_again() {
+    if !in_a_namespace_of_its_own("full_disk::a_version_that_a_full_disk_cannot_seal_or_record_is_answered_when_there_is_room_again") {
+        return;
+    }
+    let upstream = Upstream::start();
+    let mut gateway = gateway_on(&upstream, "size=24m");
+    gateway.start();
+    let admin = gateway.admin();
+    for number in 0..2 {
+        publish(&gateway, &admin, number, 64).is(201);
+    }
+    let printed = gateway.cli(&["sumdb"]).ok().to_owned();
+    let hash = printed.split('+').next().and_then(|name| name.rsplit('/').next()).expect("a name").to_owned();
+    let ballast = fill(&gateway.data_dir(), "ballast");
+    let refused = "this version cannot be given out for the first time until there is room again";
+    let targets = [0, 1].map(|number| format!("/{hash}/lookup/corp.example.com/m{number}@v1.0.0"));
+    for target in &targets {
+        let answer = gateway.ask("GET", target, &[]);
+        assert!(answer.status == 503 && answer.body_text().contains(refused), "{}: {}", answer.status, answer.body_text());
+        assert!(answer.header("retry-after").is_some());
+    }
+    fs::remove_file(ballast).expect("room");
+    wait_for_readiness(&gateway, 200);
+    let until = Instant::now() + Duration::from_secs(30);
+    for (number, target) in targets.iter().enumerate() {
+        let answer = loop {
+            let answer = gateway.ask("GET", target, &[]);
+            // What could not be written is tried again by itself, a little later.
+            if answer.status != 503 || Instant::now() > until {
+                break answer;
+            }
+            thread::sleep(Duration::from_millis(100));
+        };
+        let expected = format!("{number}\ncorp.example.com/m{number} v1.0.0 h1:");
+        assert!(answer.status == 200 && answer.body_text().starts_with(&expected), "{}", answer.body_text());
+    }
+    assert!(gateway.cli(&["sumdb"]).ok().contains("\nsize 2\n"));
+}
+
+#[test]
 fn a_disk_without_free_inodes_is_full_and_the_rest_is_served() {
     if !in_a_namespace_of_its_own("full_disk::a_disk_without_free_inodes_is_full_and_the_rest_is_served") {
         return;

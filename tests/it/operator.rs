@@ -163,6 +163,15 @@ fn tokens_are_made_listed_and_revoked_at_once() {
     let list = gateway.cli_with(&[("MODGATE_TOKEN", &gateway.admin_token())], &["token", "list", "--server", &server]);
     assert!(list.ok().contains("\tadmin\tadmin\t"), "{list}");
     assert_eq!(gateway.cli_with(&[("MODGATE_TOKEN", "mg_wrong")], &["token", "list", "--server", &server]).code, Some(1));
+    // What is no operations listener is told from a command that finds nothing.
+    let archive = gateway.data_dir().join("tmp/backup.tar");
+    let public = gateway.url();
+    for command in [&["token", "list"][..], &["backup", archive.to_str().expect("UTF-8")]] {
+        let ran = gateway.cli_with(&[("MODGATE_TOKEN", &gateway.admin_token())], &[command, &["--server", &public]].concat());
+        ran.says(&[&gateway.address().to_string(), "takes no commands", "server.admin_listen"]).failed();
+    }
+    let ran = gateway.cli_with(&[("MODGATE_TOKEN", &gateway.admin_token())], &["token", "revoke", "nobodys", "--server", &server]);
+    ran.says(&["no token has the id or the name nobodys"]).failed();
     let reply = crate::support::http::ask(gateway.admin_address(), "POST", "/admin/tokens", &[("Content-Length", "0")]).expect("a reply");
     assert_eq!(reply.status, 401);
 }
@@ -242,6 +251,28 @@ fn secrets_and_queries_stay_out_of_the_log_and_each_request_is_one_line() {
     assert_eq!(lines.len(), 1, "{lines:?}");
     let line: serde_json::Value = serde_json::from_str(lines[0]).expect("JSON");
     assert_eq!((line["status"].as_u64(), line["kind"].as_str(), line["principal"].as_str()), (Some(404), Some("list"), Some("anonymous")));
+}
+
+#[test]
+fn a_token_that_was_put_into_a_path_or_a_query_is_not_in_the_log() {
+    let gateway = Gateway::builder().config(SETTINGS).start();
+    let token = gateway.admin_token();
+    let escaped: String =
+        token.chars().map(|c| if c.is_ascii_uppercase() { format!("!{}", c.to_ascii_lowercase()) } else { c.to_string() }).collect();
+    let targets = [
+        (format!("/{token}/@v/list"), "/mg_*/@v/list"),
+        (format!("/corp.example.com/{escaped}/@v/list"), "/corp.example.com/mg_*/@v/list"),
+        (format!("/api/packages/{token}/go/corp.example.com/x/@v/list"), "/api/packages/mg_*/go/corp.example.com/x/@v/list"),
+        (format!("/corp.example.com/lib/@v/{escaped}.info?token={token}"), "/corp.example.com/lib/@v/mg_*.info"),
+    ];
+    for (target, _) in &targets {
+        let status = gateway.ask("GET", target, &[]).status;
+        assert!((400..500).contains(&status), "{target}: {status}");
+    }
+    let log = gateway.log_with(&targets.each_ref().map(|(_, logged)| *logged));
+    for secret in [&token, &escaped, &token[3..]] {
+        assert!(!log.contains(secret), "{log}");
+    }
 }
 
 #[test]

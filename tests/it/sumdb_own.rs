@@ -1,5 +1,9 @@
 //! Our own checksum database, from outside: GOPROXY and GOSUMDB alone are enough for the real go command, and a stranger learns nothing.
 
+mod conflicts;
+mod faults;
+mod strangers;
+
 use std::fs;
 
 use modgate::tlog::{Lookup, SignedHead, VerifierKey};
@@ -25,7 +29,11 @@ visibility = "private"
 "#;
 
 pub(super) fn module(path: &str) -> Module {
-    Module::parse(&format!("{path}@v1.0.0\n-- go.mod --\nmodule {path}\n-- a.go --\npackage a\n"))
+    module_of(path, "v1.0.0", "package a\n")
+}
+
+fn module_of(path: &str, version: &str, source: &str) -> Module {
+    Module::parse(&format!("{path}@{version}\n-- go.mod --\nmodule {path}\n-- a.go --\n{source}"))
 }
 
 pub(super) fn publish(gateway: &Gateway, owner: &str, module: &Module) {
@@ -42,6 +50,24 @@ pub(super) fn ask(gateway: &Gateway, who: Option<&Login>, what: &str) -> Respons
     let authorization = who.map(|login| basic(&login.user, &login.password));
     let headers: Vec<(&str, &str)> = authorization.iter().map(|value| ("Authorization", value.as_str())).collect();
     gateway.ask("GET", &format!("/sumdb/{}/{what}", key(gateway).name()), &headers)
+}
+
+/// The last part of our database's name.
+fn hash(gateway: &Gateway) -> String {
+    key(gateway).name().rsplit('/').next().expect("a hash").to_owned()
+}
+
+/// How many records `modgate sumdb` prints.
+fn size(gateway: &Gateway) -> u64 {
+    let printed = gateway.cli(&["sumdb"]).ok().to_owned();
+    printed.lines().nth(1).and_then(|line| line.strip_prefix("size ")).and_then(|size| size.parse().ok()).expect("a size")
+}
+
+/// The audit trail's events of one kind.
+fn events(gateway: &Gateway, event: &str) -> Vec<Value> {
+    let printed = gateway.cli(&["audit", "--json"]).ok().to_owned();
+    let lines = printed.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    lines.filter(|line| line["event"] == event).collect()
 }
 
 pub(super) fn looked_up(gateway: &Gateway, answer: &Response) -> (u64, String) {

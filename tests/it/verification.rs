@@ -132,6 +132,27 @@ fn what_the_database_does_not_know_enters_only_if_a_pattern_names_it_and_is_chec
 }
 
 #[test]
+fn what_another_key_of_the_same_name_vouched_for_is_checked_after_a_reload() {
+    let upstream = complete();
+    let gateway = Gateway::builder().upstream(&upstream).start();
+    let bodies = [ZIP, MOD].map(|target| get(&gateway, target).body);
+    let another = upstream.another_gosumdb();
+    assert_eq!(another.split('+').next(), Some(upstream.sumdb_name()));
+    gateway.configure(&gateway.settings().replace(upstream.gosumdb(), &another));
+    gateway.reload();
+    // The database signs with the key of before.
+    for target in [ZIP, MOD] {
+        let answer = get(&gateway, target);
+        assert!(answer.status == 502 && answer.body_text().contains("does not hold"), "{target}: {}", answer.body_text());
+    }
+    upstream.turn(Hostile::SignedByAnotherKey);
+    for (target, body) in [ZIP, MOD].into_iter().zip(&bodies) {
+        assert!(get(&gateway, target).body == *body, "{target}");
+        assert_eq!(upstream.count(target), 1, "{target}");
+    }
+}
+
+#[test]
 fn while_nothing_is_verified_that_is_said_everywhere_and_what_entered_so_is_checked_afterwards() {
     let upstream = complete();
     upstream.turn(Hostile::OtherZip);

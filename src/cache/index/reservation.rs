@@ -7,6 +7,7 @@ use crate::durable::DurableError;
 use super::Index;
 use super::ledger::Grant;
 use super::shard::{Entry, SlotId};
+use crate::cache::voucher::VoucherId;
 
 /// A file that is read: not evicted, and counted, until this is dropped.
 pub struct Lease {
@@ -41,14 +42,14 @@ impl Lease {
         self.index.cell(self.hash).lock().shard.is_unreadable(self.slot)
     }
 
-    /// Notes, until the process ends, that somebody vouched for the file that was leased.
-    pub(crate) fn vouch(&self) {
-        self.index.cell(self.hash).lock().shard.vouch(self.slot);
+    /// Notes, until the process ends, who vouched for the file that was leased.
+    pub(crate) fn vouch(&self, by: VoucherId) {
+        self.index.cell(self.hash).lock().shard.vouch(self.slot, by);
     }
 
-    /// Whether somebody did.
-    pub(crate) fn is_vouched(&self) -> bool {
-        self.index.cell(self.hash).lock().shard.is_vouched(self.slot)
+    /// Who did last.
+    pub(crate) fn voucher(&self) -> Option<VoucherId> {
+        self.index.cell(self.hash).lock().shard.voucher(self.slot)
     }
 
     /// Whether upstream has it no more.

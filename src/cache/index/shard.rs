@@ -9,6 +9,7 @@ use hashbrown::HashTable;
 
 use super::names::{Name, Names};
 use crate::cache::place::is_absence;
+use crate::cache::voucher::VoucherId;
 
 /// No slot.
 const NONE: u32 = u32::MAX;
@@ -73,14 +74,14 @@ pub(super) struct Entry {
     pub(super) last_copy: bool,
 }
 
-/// What this process found out of an entry's file.
+/// What this process found out of an entry's file, in a byte. The others say who vouched for it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum File {
-    Unjudged,
-    /// Somebody vouched for it.
-    Vouched,
+struct File(u8);
+
+impl File {
+    const UNJUDGED: Self = Self(0);
     /// It could not be read when it was last tried.
-    Unreadable,
+    const UNREADABLE: Self = Self(u8::MAX);
 }
 
 struct Slot {
@@ -166,7 +167,7 @@ impl Shard {
         let name = self.names.add(key)?;
         let Entry { bytes, used, last_copy } = entry;
         let order = Order::of(key, last_copy);
-        let slot = Slot { bytes, used, name, live: true, order, dirty: false, file: File::Unjudged, leases: 1, next: NONE, prev: NONE };
+        let slot = Slot { bytes, used, name, live: true, order, dirty: false, file: File::UNJUDGED, leases: 1, next: NONE, prev: NONE };
         let id = if self.free == NONE {
             self.slots.push(slot);
             u32::try_from(self.slots.len() - 1).ok()?
@@ -235,16 +236,16 @@ impl Shard {
     /// Says whether reading a slot's file failed when it was last tried.
     pub(super) fn set_unreadable(&mut self, id: SlotId, unreadable: bool) {
         let file = &mut self.slot_mut(id).file;
-        match (unreadable, *file) {
-            (true, _) => *file = File::Unreadable,
-            (false, File::Unreadable) => *file = File::Unjudged,
-            (false, File::Unjudged | File::Vouched) => {}
+        if unreadable {
+            *file = File::UNREADABLE;
+        } else if *file == File::UNREADABLE {
+            *file = File::UNJUDGED;
         }
     }
 
     /// Whether that was said.
     pub(super) fn is_unreadable(&self, id: SlotId) -> bool {
-        self.slot(id).file == File::Unreadable
+        self.slot(id).file == File::UNREADABLE
     }
 
     /// Pins a live slot that is used now.
@@ -312,14 +313,14 @@ impl Shard {
         self.tallies[order as usize]
     }
 
-    /// Notes that somebody vouched for the file of a slot that is leased.
-    pub(super) fn vouch(&mut self, id: SlotId) {
-        self.slot_mut(id).file = File::Vouched;
+    /// Notes who vouched for the file of a slot that is leased.
+    pub(super) fn vouch(&mut self, id: SlotId, by: VoucherId) {
+        self.slot_mut(id).file = by.byte().map_or(File::UNJUDGED, File);
     }
 
-    /// Whether somebody did.
-    pub(super) fn is_vouched(&self, id: SlotId) -> bool {
-        self.slot(id).file == File::Vouched
+    /// Who did last.
+    pub(super) fn voucher(&self, id: SlotId) -> Option<VoucherId> {
+        VoucherId::of_byte(self.slot(id).file.0)
     }
 
     /// Says whether a live slot is a last copy.

@@ -20,6 +20,7 @@ const GO_MOD: &[u8] = b"module example.com/m\n";
 /// A checksum database's client: it knows what it is told, keeps look-ups as verified, and answers from those that are kept.
 struct Client {
     cache: Cache,
+    identity: &'static str,
     says: Mutex<Result<Vouched, VouchError>>,
     /// How often it was asked, and how often it had to ask the database.
     asked: AtomicUsize,
@@ -32,6 +33,10 @@ struct Client {
 impl Vouch for Client {
     fn database(&self) -> &str {
         DATABASE
+    }
+
+    fn identity(&self) -> String {
+        self.identity.to_owned()
     }
 
     async fn vouch(&self, path: &ModulePath, version: &Version, _: &str) -> Result<Vouched, VouchError> {
@@ -111,7 +116,12 @@ const LOOKUP: &str = "download/sumdb/sum.example.org/lookup/example.com/m@v1.0.0
 impl World {
     /// From now on everything is to be vouched for, by a client that is made for it.
     fn require(&mut self) -> Arc<Client> {
+        self.require_of(DATABASE)
+    }
+
+    fn require_of(&mut self, identity: &'static str) -> Arc<Client> {
         let client = Client {
+            identity,
             cache: self.cache.for_database(),
             says: Mutex::new(Ok(truth())),
             asked: AtomicUsize::new(0),

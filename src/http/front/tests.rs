@@ -73,3 +73,36 @@ async fn whether_a_checksum_database_is_here_is_answered_by_a_front_that_has_ret
     assert_eq!((status(&front, supported).await, status(&front, "/go/x.example.com/y/@v/list").await), (200, 503));
     assert_eq!(status(&front, "/sumdb/sum.example.org/supported").await, 503);
 }
+
+#[tokio::test]
+async fn our_own_checksum_database_is_here_by_its_digits_and_not_at_all_where_it_is_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut name = String::new();
+    for (enabled, ours, by_digits) in [(true, 200, 200), (false, 404, 404)] {
+        let settings = format!("data_dir = {:?}\n[upstream]\nverify = \"off\"\n[sumdb]\nenabled = {enabled}\n", data.display());
+        let config = Config::from_toml(&settings).unwrap();
+        let reached = Reached::new(&config, &Addresses::default());
+        let (foundation, operations) = Foundation::open(config).await.unwrap();
+        if let Some(log) = &operations.log {
+            name = log.key().name().to_owned();
+        }
+        let (_stop, draining) = watch::channel(false);
+        let front = Front::new(House::new(operations, reached, draining));
+        let digits = name.rsplit('/').next().unwrap();
+        for retired in [false, true] {
+            if retired {
+                front.retire().await;
+            }
+            for (path, expected) in [
+                (format!("/sumdb/{name}/supported"), ours),
+                (format!("/{digits}/supported"), by_digits),
+                ("/00000000/supported".to_owned(), 404),
+                ("/sumdb/sum.example.org/supported".to_owned(), 200),
+            ] {
+                assert_eq!(status(&front, &path).await, expected, "{path}, enabled: {enabled}, retired: {retired}");
+            }
+        }
+        drop(foundation);
+    }
+}

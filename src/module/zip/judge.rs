@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::content::Contents;
 use super::directory::{Directory, Source};
-use super::names::{Named, Names};
+use super::names::{Named, Names, nested_module};
 use super::problems::Problems;
 use super::{ELEMENT_BYTES_MAX, GO_MOD_BYTES_MAX, LICENSE_BYTES_MAX, ReadError, ZIP_BYTES_MAX};
 use crate::module::dirhash::{self, H1};
@@ -126,7 +126,7 @@ impl<'a> Prefix<'a> {
         let version = self.version.parse::<Version>().map_err(|_| problems.push(major::not_canonical(self.version))).ok();
         let (path, version) = (path?, version?);
         if let Err(mismatch) = major::check(&path, &version) {
-            problems.push(mismatch);
+            problems.push_major(mismatch);
         } else if version.is_incompatible() && (matches!(version.major(), "v0" | "v1") || !path.split_major().1.is_empty()) {
             let major = version.major();
             problems.push(format_args!(
@@ -187,7 +187,12 @@ fn judge_names(directory: &Directory, prefix: &str, problems: &mut Problems) -> 
         };
         match judged {
             Ok(named) => good.push(Good { index, root: RootFile::of(named) }),
-            Err(reason) => problems.push(format_args!("{}: {reason}", plain_or_quoted(full))),
+            Err(reason) => {
+                problems.push(format_args!("{}: {reason}", plain_or_quoted(full)));
+                if let Some(folder) = full.strip_prefix(prefix.as_bytes()).and_then(nested_module) {
+                    problems.note_nested(folder);
+                }
+            }
         }
         if problems.is_full() || names.is_full() {
             break;

@@ -105,6 +105,12 @@ impl Node<'_> {
     }
 }
 
+/// The folder of a go.mod, however that is written, below the root.
+pub(super) fn nested_module(name: &[u8]) -> Option<&str> {
+    let (folder, base) = std::str::from_utf8(name).ok()?.rsplit_once('/')?;
+    base.eq_ignore_ascii_case("go.mod").then_some(folder)
+}
+
 /// Whether Go's `path.Clean` would leave it as it is.
 fn is_clean(path: &[u8]) -> bool {
     if path == b"/" || path == b"." {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::module::major::MismatchError;
+
 /// The most lines that are kept, the last one possibly saying that there are more.
 const LINES_MAX: usize = 100;
 /// The most bytes that all lines have, each with its line end.
@@ -13,12 +15,17 @@ const LINE_END_BYTES: usize = 300;
 /// Kept free for the last line.
 const MORE_BYTES: usize = 64;
 
+/// How many folders with a go.mod of their own are remembered.
+const NESTED_MAX: usize = 8;
+
 /// Everything found wrong, one a line, none empty: at most 100 lines and 16 KiB. Displays as those lines joined by line ends.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Problems {
     lines: Vec<String>,
     bytes: usize,
     more: u64,
+    major: Option<MismatchError>,
+    nested: Vec<String>,
 }
 
 impl Problems {
@@ -47,6 +54,29 @@ impl Problems {
         }
         self.bytes += line.len() + 1;
         self.lines.push(line);
+    }
+
+    /// Adds that the version does not fit the path.
+    pub(super) fn push_major(&mut self, mismatch: MismatchError) {
+        self.push(&mismatch);
+        self.major = Some(mismatch);
+    }
+
+    /// Remembers a folder with a go.mod of its own, which was added as a problem.
+    pub(super) fn note_nested(&mut self, folder: &str) {
+        if self.nested.len() < NESTED_MAX {
+            self.nested.push(folder.to_owned());
+        }
+    }
+
+    /// The major version that does not fit the path, if that is among the problems.
+    pub fn major(&self) -> Option<&MismatchError> {
+        self.major.as_ref()
+    }
+
+    /// The first 8 folders with a go.mod of their own.
+    pub fn nested(&self) -> &[String] {
+        &self.nested
     }
 
     /// Whether further problems are only counted: looking for them is of no use.

@@ -13,6 +13,7 @@ mod head_path;
 mod index;
 mod layout;
 mod open;
+mod own_name;
 mod reread;
 mod standing;
 
@@ -28,6 +29,7 @@ pub use archive::carry;
 pub use head_path::{folder as head_path_folder, set_aside as set_head_path_aside};
 pub use layout::TileError;
 pub use open::OpenError;
+pub use own_name::OwnName;
 pub use standing::LogFinding;
 
 use self::commit::{Ask, Committer};

@@ -20,7 +20,7 @@ use crate::store::DataDir;
 use crate::tlog::{GrowError, Hash, Head, KeyError, NoteError, ProofError, SignedHead, SignerKey};
 
 /// Below `sumdb/`.
-const LOG: &str = "log";
+pub(super) const LOG: &str = "log";
 /// Below `sumdb/`: a log that is being made.
 const UNMADE: &str = "log.new";
 

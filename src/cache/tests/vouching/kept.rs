@@ -35,6 +35,34 @@ async fn what_entered_while_nothing_was_verified_is_checked_before_it_is_served_
 }
 
 #[tokio::test]
+async fn what_another_key_vouched_for_is_checked_before_it_is_served_again() {
+    for memory in [0, 1 << 20] {
+        let mut world = World::remembering(memory).await;
+        world.require_of("the first key");
+        stock(&world.fake);
+        let asks = [go_mod(), zip("v1.0.0"), main()];
+        for ask in &asks {
+            world.get(ask).await.unwrap();
+            world.get(ask).await.unwrap();
+        }
+        // And back: what the first vouched for meanwhile is not known any more.
+        for identity in ["the second key", "the first key"] {
+            let client = world.require_of(identity);
+            for _ in 0..3 {
+                for ask in &asks {
+                    assert_eq!(world.get(ask).await.unwrap().0, CacheStatus::Hit, "{ask:?}");
+                }
+            }
+            assert_eq!(client.counts().0, asks.len(), "{identity}, {memory}");
+            // By the same key under other settings: nothing is to be found out.
+            let client = world.require_of(identity);
+            world.get(&go_mod()).await.unwrap();
+            assert_eq!(client.counts().0, 0, "{identity}, {memory}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn what_was_kept_and_is_not_what_it_is_to_be_is_set_aside_recorded_and_fetched_anew_once() {
     for (ask, key) in files() {
         let mut world = World::remembering(1 << 20).await;

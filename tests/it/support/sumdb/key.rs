@@ -53,8 +53,12 @@ impl Keys {
 
     /// The verifier key.
     pub(super) fn verifier(&self) -> String {
-        let public = OWN.public();
-        format!("{}+{:08x}+{}", self.name, key_id(&self.name, &public), STANDARD.encode(public))
+        OWN.verifier(&self.name)
+    }
+
+    /// The verifier key of [`Hand::Another`].
+    pub(super) fn another_verifier(&self) -> String {
+        ANOTHER.verifier(&self.name)
     }
 
     /// The signed note of a tree's head.
@@ -86,6 +90,11 @@ impl Keys {
 impl Pair {
     fn public(&self) -> Vec<u8> {
         with_algorithm(self.public)
+    }
+
+    fn verifier(&self, name: &str) -> String {
+        let public = self.public();
+        format!("{name}+{:08x}+{}", key_id(name, &public), STANDARD.encode(public))
     }
 
     fn signer(&self, name: &str) -> StandardSigner {

@@ -68,6 +68,11 @@ impl SumDb {
         &self.key
     }
 
+    /// The verifier key of who signs while it is [`Hostile::SignedByAnotherKey`].
+    pub(crate) fn another_key(&self) -> String {
+        self.keys.another_verifier()
+    }
+
     /// Makes a version's record, if it has none.
     pub(crate) fn preload(&self, path: &str, version: &str, artifacts: &Artifacts) {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);

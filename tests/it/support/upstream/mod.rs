@@ -113,6 +113,11 @@ impl Upstream {
         self.state.sumdb.key()
     }
 
+    /// The same of who signs while it is [`Hostile::SignedByAnotherKey`]: of the same name.
+    pub(crate) fn another_gosumdb(&self) -> String {
+        self.state.sumdb.another_key()
+    }
+
     /// The database's name.
     pub(crate) fn sumdb_name(&self) -> &str {
         self.state.sumdb.name()
