@@ -24,7 +24,7 @@ pub struct Problems {
     lines: Vec<String>,
     bytes: usize,
     more: u64,
-    major: Option<MismatchError>,
+    major: Option<Box<MismatchError>>,
     nested: Vec<String>,
 }
 
@@ -59,7 +59,7 @@ impl Problems {
     /// Adds that the version does not fit the path.
     pub(super) fn push_major(&mut self, mismatch: MismatchError) {
         self.push(&mismatch);
-        self.major = Some(mismatch);
+        self.major = Some(Box::new(mismatch));
     }
 
     /// Remembers a folder with a go.mod of its own, which was added as a problem.
@@ -71,7 +71,7 @@ impl Problems {
 
     /// The major version that does not fit the path, if that is among the problems.
     pub fn major(&self) -> Option<&MismatchError> {
-        self.major.as_ref()
+        self.major.as_deref()
     }
 
     /// The first 8 folders with a go.mod of their own.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
 use std::path::PathBuf;
+use std::sync::mpsc;
 use std::thread;
 
 use super::*;
@@ -100,13 +101,25 @@ fn what_was_answered_before_a_process_ended_is_there_and_nothing_else_has_its_pl
     let lookup = |version: usize| format!("/sumdb/{}/lookup/corp.example.com/open@v1.{version}.0", key(&gateway).name());
     let targets: Vec<_> = (0..VERSIONS).map(lookup).collect();
     let (verifier, address) = (key(&gateway), gateway.address());
+    let (tell, answered) = mpsc::channel();
     let answers: Vec<_> = thread::scope(|scope| {
-        let asking: Vec<_> = targets.iter().map(|target| scope.spawn(move || http::get(address, target))).collect();
+        let ask = |target| {
+            let tell = tell.clone();
+            scope.spawn(move || {
+                let answer = http::get(address, target);
+                // Nobody listens any more once it ends.
+                let _ = tell.send(());
+                answer
+            })
+        };
+        let asking: Vec<_> = targets.iter().map(ask).collect();
+        answered.recv().expect("an answer");
         gateway.ask_to_end();
         asking.into_iter().map(|asking| asking.join().expect("an answer, or none")).collect()
     });
     gateway.terminate();
     gateway.start();
+    assert!(answers.iter().flatten().any(|answer| answer.status == 200));
     let mut places = BTreeMap::new();
     for (target, answer) in targets.iter().zip(answers) {
         let now = looked_up(&gateway, &gateway.ask("GET", target, &[]));
@@ -140,9 +153,12 @@ fn the_lines_to_paste_are_enough_below_a_path_and_at_an_ipv6_address() {
         let mut gateway = Gateway::builder().upstream(&upstream).config(SETTINGS).prepare();
         let at = listen.clone().unwrap_or_else(|| gateway.address().to_string());
         let mut settings: toml::Table = gateway.settings().parse().expect("settings");
-        settings["server"]["public_url"] = format!("http://{at}{base}").into();
+        let server = settings["server"].as_table_mut().expect("a table");
+        // Where there is https, developers are told of that.
+        server.retain(|name, _| !name.starts_with("tls"));
+        server.insert("public_url".to_owned(), format!("http://{at}{base}").into());
         if let Some(listen) = listen {
-            settings["server"]["listen"] = vec![gateway.address().to_string(), listen].into();
+            server.insert("listen".to_owned(), vec![gateway.address().to_string(), listen].into());
         }
         gateway.configure(&settings.to_string());
         gateway.start();
