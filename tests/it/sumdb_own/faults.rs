@@ -103,16 +103,18 @@ fn what_was_answered_before_a_process_ended_is_there_and_nothing_else_has_its_pl
     let (verifier, address) = (key(&gateway), gateway.address());
     let (tell, answered) = mpsc::channel();
     let answers: Vec<_> = thread::scope(|scope| {
-        let ask = |target| {
-            let tell = tell.clone();
-            scope.spawn(move || {
-                let answer = http::get(address, target);
-                // Nobody listens any more once it ends.
-                let _ = tell.send(());
-                answer
+        let asking: Vec<_> = targets
+            .iter()
+            .map(|target| {
+                let tell = tell.clone();
+                scope.spawn(move || {
+                    let answer = http::get(address, target);
+                    // Nobody listens any more once one has come.
+                    let _ = tell.send(());
+                    answer
+                })
             })
-        };
-        let asking: Vec<_> = targets.iter().map(ask).collect();
+            .collect();
         answered.recv().expect("an answer");
         gateway.ask_to_end();
         asking.into_iter().map(|asking| asking.join().expect("an answer, or none")).collect()
