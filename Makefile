@@ -22,8 +22,11 @@ test: test-deps ## everything but what needs the outside
 test-live: test-deps ## against the real public Go module proxy
 	cargo test --locked --release --test it -- --ignored --nocapture --test-threads 1 live::
 
-bench: build-deps ## the pure parts, the cache's index with a million entries, and whether time tells a stranger anything
+bench: test-deps ## the pure parts; h1 beside Go's; look-ups; the checksum log; an index of a million entries; whether time tells anything
 	cargo bench --locked --bench pure
+	cargo bench --locked --bench dirhash
+	cargo bench --locked --bench look_ups
+	cargo bench --locked --bench log
 	cargo bench --locked --bench index
 	cargo bench --locked --bench timing
 

@@ -3,6 +3,8 @@
 //! `cargo bench --bench index -- [ENTRIES]` (a million if not given). Prints the machine, then a figure a line. The files
 //! lie in a temporary folder (4 KiB each and more); the page cache is warm.
 
+mod machine;
+
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -13,6 +15,8 @@ use std::time::{Duration, Instant};
 
 use modgate::cache::index::{Bounds, Index, Upkeep};
 use modgate::durable::Disk;
+
+use machine::machine;
 
 const ENTRIES: usize = 1_000_000;
 /// Files in a folder.
@@ -26,7 +30,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Result<()> {
     let count = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(ENTRIES);
-    println!("{}, {} processors", cpu()?, std::thread::available_parallelism()?);
+    println!("{}", machine());
     let dir = tempfile::Builder::new().prefix("modgate-bench-").tempdir()?;
     let data = dir.path().join("data");
     let started = Instant::now();
@@ -35,12 +39,6 @@ fn main() -> Result<()> {
     starts(dir.path(), &data)?;
     memory_and_use(&data, count)?;
     evictions(&data, count)
-}
-
-fn cpu() -> Result<String> {
-    let info = fs::read_to_string("/proc/cpuinfo")?;
-    let name = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ").map(|(_, name)| name.to_owned()));
-    Ok(name.unwrap_or_else(|| "unknown processor".to_owned()))
 }
 
 fn module(number: usize) -> String {

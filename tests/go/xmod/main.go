@@ -1,7 +1,8 @@
 // Command xmod answers questions about module paths, versions, go.mod files and zips with the real golang.org/x/mod.
 //
 // One question a line on standard input, {"op": …, "args": [base64, …]}, one answer a line on standard output.
-// With the argument "tables" it prints the Unicode tables of src/module/unicode instead.
+// With the argument "tables" it prints the Unicode tables of src/module/unicode instead; with "clock FILE TIMES" how long hashing a
+// zip takes, for benches/dirhash.rs.
 package main
 
 import (
@@ -39,6 +40,10 @@ var ops = map[string]func(args []string) answer{
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "tables" {
 		printTables()
+		return
+	}
+	if len(os.Args) == 4 && os.Args[1] == "clock" {
+		clockZip(os.Args[2], os.Args[3])
 		return
 	}
 	in := json.NewDecoder(bufio.NewReader(os.Stdin))
