@@ -12,9 +12,11 @@ use std::fs::{self, File, Permissions};
 use std::io;
 use std::ops::AddAssign;
 use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use rustix::io::Errno;
 use tempfile::{NamedTempFile, TempPath};
@@ -155,6 +157,15 @@ pub struct Inodes {
     pub all: u64,
 }
 
+/// What was written, and is not durable yet.
+#[derive(Debug)]
+pub enum Unsynced {
+    /// A file's bytes and length; the path is for messages.
+    File(File, PathBuf),
+    /// The names in a folder.
+    Folder(PathBuf),
+}
+
 /// A hook around every step, for tests: it runs the step or does not, and answers what it likes.
 pub trait Faults: Send + Sync + 'static {
     /// `run` does the step; it is run at most once. `path` is what [`DurableError::path`] would be.
@@ -264,6 +275,28 @@ impl Disk {
         self.step(Step::SyncFile, path, || file.sync_all())
     }
 
+    /// Makes all of this durable at once, in whatever order: to most disks that is little more than one fsync. Returns when each was
+    /// tried; the error is the first one's that failed, in the order given.
+    pub fn sync_all(&self, written: &[Unsynced]) -> Result<(), DurableError> {
+        let sync = |one: &Unsynced| match one {
+            Unsynced::File(file, path) => self.sync_file(file, path),
+            Unsynced::Folder(path) => self.sync_dir(path),
+        };
+        let Some((first, others)) = written.split_first() else { return Ok(()) };
+        thread::scope(|scope| {
+            // Where there is no thread to be had, it is done without.
+            let beside = |one| thread::Builder::new().spawn_scoped(scope, move || sync(one)).map_err(|_| one);
+            let running: Vec<_> = others.iter().map(beside).collect();
+            let first = sync(first);
+            let others = running.into_iter().map(|one| match one {
+                Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                Err(one) => sync(one),
+            });
+            let others: Vec<_> = others.collect();
+            first.and(others.into_iter().collect())
+        })
+    }
+
     /// A new file (0600) in `dir` under a random name, removed when dropped.
     pub fn stage(&self, dir: &Path) -> Result<NamedTempFile, DurableError> {
         self.step(Step::Create, &dir.join("a new file"), || tempfile::Builder::new().prefix("").rand_bytes(16).tempfile_in(dir))
@@ -280,6 +313,11 @@ impl Disk {
     /// When it fails, `staged` is removed unless it [may be](DurableError::may_have_happened) `to` by now.
     pub fn persist(&self, file: &File, staged: TempPath, to: &Path) -> Result<(), DurableError> {
         self.sync_file(file, &staged)?;
+        self.name(staged, to)
+    }
+
+    /// The rest of [`Disk::persist`], for a staged file whose bytes are durable.
+    pub fn name(&self, staged: TempPath, to: &Path) -> Result<(), DurableError> {
         self.step(Step::Rename, to, || fs::rename(&staged, to))?;
         // It has another name now. Disarming cannot fail on Unix, and dropping would find nothing to remove.
         drop(staged.keep());
@@ -293,15 +331,24 @@ impl Disk {
 
     /// As [`Disk::write`], with permission bits `mode`. The file is never open wider than that under any name.
     pub fn write_with_mode(&self, tmp: &Path, to: &Path, bytes: &[u8], mode: u32) -> Result<(), DurableError> {
-        let staged = self.stage(tmp)?;
+        let (file, path) = self.stage_with_mode(tmp, bytes, mode)?.into_parts();
+        self.persist(&file, path, to)
+    }
+
+    /// A new file (0600) as [`Disk::stage`] makes it, with these bytes, which are not durable yet.
+    pub fn stage_with(&self, dir: &Path, bytes: &[u8]) -> Result<NamedTempFile, DurableError> {
+        self.stage_with_mode(dir, bytes, FILE_MODE)
+    }
+
+    fn stage_with_mode(&self, dir: &Path, bytes: &[u8], mode: u32) -> Result<NamedTempFile, DurableError> {
+        let staged = self.stage(dir)?;
         self.step(Step::Write, staged.path(), || {
             let file = staged.as_file();
             file.write_all_at(bytes, 0)?;
             // Whatever the umask is.
             if mode == FILE_MODE { Ok(()) } else { file.set_permissions(Permissions::from_mode(mode)) }
         })?;
-        let (file, path) = staged.into_parts();
-        self.persist(&file, path, to)
+        Ok(staged)
     }
 
     /// Writes bytes into an open file, from `at` on. `path` is for messages.
