@@ -37,10 +37,22 @@ impl OwnDatabase {
         self.log.key().name().rsplit('/').next().unwrap_or_default()
     }
 
-    /// The log's word on a version, which may be another than this record. `first_use`: nobody vouched for it. Done to its end,
-    /// whoever waits.
+    /// The log's word on a version, which may be another than this record. `first_use`: nobody vouched for it.
     async fn append(&self, record: Record, first_use: bool, actor: &Actor) -> Result<Entry, Refusal> {
-        let (this, actor, said) = (self.clone(), actor.clone(), record.clone());
+        let entry = match self.log.find(&record.path, &record.version).await? {
+            Some(entry) => entry,
+            None => self.append_anew(record.clone(), first_use, actor).await?,
+        };
+        if entry.record != record {
+            let Record { path, version, .. } = &record;
+            tracing::warn!(%path, %version, "our checksum database has another record of this version, which stands: clients refuse it");
+        }
+        Ok(entry)
+    }
+
+    /// The same where the log had none a moment ago. Done to its end, whoever waits.
+    async fn append_anew(&self, record: Record, first_use: bool, actor: &Actor) -> Result<Entry, Refusal> {
+        let (this, actor) = (self.clone(), actor.clone());
         let appending = async move {
             let append = this.log.append(record).await?;
             if let (Append::Added(Entry { record, .. }), true) = (&append, first_use) {
@@ -51,12 +63,7 @@ impl OwnDatabase {
         };
         let append: Result<Append, LogError> =
             tokio::spawn(appending.in_current_span()).await.map_err(|stopped| Refusal::Storage(chain(&stopped)))?;
-        let entry = append?.entry().clone();
-        if entry.record != said {
-            let Record { path, version, .. } = &said;
-            tracing::warn!(%path, %version, "our checksum database has another record of this version, which stands: clients refuse it");
-        }
-        Ok(entry)
+        Ok(append?.entry().clone())
     }
 
     async fn tile(&self, tile: Tile, caller: &Caller) -> Result<Answer, Refusal> {

@@ -3,10 +3,11 @@
 //! It takes what has gathered, at most [`BATCH_MAX`] asks. Those of which the log has a record are answered with it;
 //! of several that ask for one version the first is appended. Then, for all the others together:
 //!
-//! 1. **Tiles**: records and hashes are written behind what is committed, and fsynced; then the folders of files that are new. *Crash
-//!    before or within: they lie beyond the head, where nobody looks; the next commit writes over them.*
-//! 2. **Commit**: the new head, signed, is renamed into place, and its folder fsynced. *Crash before: nothing happened. Crash after:
-//!    the records are in the log, though nobody was told.*
+//! 1. **Tiles**: records and hashes are written behind what is committed, and the new head, signed, to a file without a name. All of
+//!    them are fsynced at once, with the folders of files that are new. *Crash before or within: they lie beyond the head, where nobody
+//!    looks; the next commit writes over them. The new head is swept away.*
+//! 2. **Commit**: the new head is renamed into place, and its folder fsynced. *Crash before: nothing happened. Crash after: the records
+//!    are in the log, though nobody was told.*
 //! 3. **Head path**: the same head is written to `head_path`. *Crash before: the log is ahead of it, and holds it; the start writes
 //!    it again.*
 //! 4. **Show**: readers see the new head, then the new records by their names.
@@ -19,10 +20,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use tempfile::TempPath;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Append, BATCH_MAX, Entry, LogError, Shared, head_path};
-use crate::durable::{Disk, DurableError};
+use crate::durable::{Disk, DurableError, Unsynced};
 use crate::module::{ModulePath, Version};
 use crate::store::DataDir;
 use crate::tlog::{Grown, Hash, Record, RecordText, SignedHead, SignerKey, Tile, grow, write_data};
@@ -42,10 +44,28 @@ struct Waiting {
 /// A head whose tiles are durable, and which must come next.
 struct Staged {
     head: SignedHead,
+    /// Its note, durable, until it was first tried to give that its name.
+    note: Option<TempPath>,
     /// The records that are new in it.
     entries: Vec<Entry>,
     /// See [`Committer::data_bytes`].
     data_bytes: u64,
+}
+
+/// What of a commit is on its way to the disk.
+#[derive(Default)]
+struct Written {
+    files: Vec<Unsynced>,
+    /// Of files that are new.
+    folders: BTreeSet<PathBuf>,
+}
+
+impl Written {
+    fn all(self) -> Vec<Unsynced> {
+        let Self { mut files, folders } = self;
+        files.extend(folders.into_iter().map(Unsynced::Folder));
+        files
+    }
 }
 
 /// The thread's state.
@@ -121,7 +141,7 @@ impl Committer {
         let texts: Vec<RecordText> = entries.iter().map(|entry| entry.record.text()).collect();
         let leaves: Vec<Hash> = texts.iter().map(RecordText::hash).collect();
         let Grown { head, tiles } = self.shared.layout.with_tiles(|edge| grow(&older, &leaves, edge).map_err(LogError::from))?;
-        let mut folders = BTreeSet::new();
+        let mut written = Written::default();
         let mut data_bytes = self.data_bytes;
         let mut rest = texts.as_slice();
         for tile in Tile::new_data(older.size, head.size) {
@@ -129,23 +149,24 @@ impl Committer {
             let (now, later) = rest.split_at(usize::from(tile.width() - held));
             let at = if held == 0 { 0 } else { data_bytes };
             let content = write_data(now);
-            self.write(tile, held, at, &content, &mut folders)?;
+            self.write(tile, held, at, &content, &mut written)?;
             data_bytes = at + content.len() as u64;
             rest = later;
         }
         for (tile, content) in tiles {
             let held = tile.width_in(older.size);
             let at = usize::from(held) * Hash::BYTES;
-            self.write(tile, held, at as u64, &content[at..], &mut folders)?;
+            self.write(tile, held, at as u64, &content[at..], &mut written)?;
         }
-        for folder in folders {
-            self.disk().sync_dir(&folder)?;
-        }
-        Ok(Staged { head: self.key.sign(&head), entries, data_bytes })
+        let head = self.key.sign(&head);
+        let (note, path) = self.disk().stage_with(&self.data.tmp(), head.note())?.into_parts();
+        written.files.push(Unsynced::File(note, path.to_path_buf()));
+        self.disk().sync_all(&written.all())?;
+        Ok(Staged { head, note: Some(path), entries, data_bytes })
     }
 
-    /// Writes what is new in a tile of which `held` hashes or records are committed, and fsyncs it. Adds folders that are to be fsynced.
-    fn write(&self, tile: Tile, held: u16, at: u64, new: &[u8], folders: &mut BTreeSet<PathBuf>) -> Result<(), DurableError> {
+    /// Writes what is new in a tile of which `held` hashes or records are committed.
+    fn write(&self, tile: Tile, held: u16, at: u64, new: &[u8], written: &mut Written) -> Result<(), DurableError> {
         let (disk, root) = (self.disk(), self.shared.layout.folder());
         let path = self.shared.layout.tile(tile);
         if held == 0 {
@@ -154,22 +175,26 @@ impl Committer {
             // With a tile before it the folder's own name is durable. A commit that failed may have made it, and no more than that.
             let is_first = tile.is_first_in_folder();
             let new = folder.ancestors().take(if is_first { usize::MAX } else { 1 }).take_while(|folder| folder.starts_with(root));
-            folders.extend(new.map(Path::to_owned));
+            written.folders.extend(new.map(Path::to_owned));
         }
         let file = disk.open(&path)?;
         disk.write_at(&file, &path, new, at)?;
-        disk.sync_file(&file, &path)
+        written.files.push(Unsynced::File(file, path));
+        Ok(())
     }
 
     /// Steps 2 to 4, for what is staged.
     fn settle(&mut self) -> Result<(), LogError> {
-        let Some(staged) = &self.staged else { return Ok(()) };
-        let note = staged.head.note();
-        self.disk().write(&self.data.tmp(), &self.shared.layout.head(), note)?;
-        if let Some(path) = &self.head_path {
-            head_path::write(self.disk(), path, note)?;
+        let Some(staged) = &mut self.staged else { return Ok(()) };
+        let (disk, head) = (self.data.disk(), self.shared.layout.head());
+        match staged.note.take() {
+            Some(note) => disk.name(note, &head)?,
+            None => disk.write(&self.data.tmp(), &head, staged.head.note())?,
         }
-        if let Some(Staged { head, entries, data_bytes }) = self.staged.take() {
+        if let Some(path) = &self.head_path {
+            write_head_path(disk, path, staged.head.note())?;
+        }
+        if let Some(Staged { head, entries, data_bytes, .. }) = self.staged.take() {
             // The head first: whoever finds a record by its name then has a head that holds it.
             self.shared.head.store(Arc::new(head));
             for Entry { id, record } in entries {

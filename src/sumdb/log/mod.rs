@@ -23,6 +23,7 @@ use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use moka::sync::Cache as Recent;
 use tokio::sync::{mpsc, oneshot};
 
 pub use archive::carry;
@@ -44,6 +45,10 @@ use crate::tlog::{GrowError, Lookup, Record, SignedHead, Tile, TileLevel, Verifi
 
 /// Records in one commit, and waiting for the next.
 const BATCH_MAX: usize = 256;
+/// Bytes of records that are remembered: some 17,000 of them.
+const RECENT_BYTES_MAX: u64 = 8 << 20;
+/// What one of these costs beside its names, about.
+const RECENT_ENTRY_BYTES: usize = 450;
 
 /// How a log is opened.
 #[derive(Clone, Debug)]
@@ -116,17 +121,41 @@ struct Shared {
     layout: Layout,
     index: Index,
     head: ArcSwap<SignedHead>,
+    /// Records that were read of late and are those that were committed, by their numbers: they never change.
+    recent: Recent<u64, Arc<Record>>,
 }
 
 impl Shared {
+    fn new(layout: Layout, index: Index, head: SignedHead) -> Self {
+        let weigher = |_: &u64, record: &Arc<Record>| {
+            let names = record.path.as_str().len() + record.version.as_str().len();
+            u32::try_from(RECENT_ENTRY_BYTES + names).unwrap_or(u32::MAX)
+        };
+        let recent = Recent::builder().max_capacity(RECENT_BYTES_MAX).weigher(weigher).build();
+        Self { layout, index, head: ArcSwap::from_pointee(head), recent }
+    }
+
     fn find(&self, path: &ModulePath, version: &Version) -> Result<Option<Entry>, TileError> {
-        for id in self.index.find(path, version) {
-            let text = self.layout.record(id)?;
-            if let Some(record) = text.as_str().parse::<Record>().ok().filter(|record| record.path == *path && record.version == *version) {
+        let ids = self.index.find(path, version);
+        if let Some(entry) = self.find_recent(&ids, path, version) {
+            return Ok(Some(entry));
+        }
+        for id in ids {
+            let Ok(record) = self.layout.record(id)?.as_str().parse::<Record>() else { continue };
+            self.recent.insert(id, Arc::new(record.clone()));
+            if record.path == *path && record.version == *version {
                 return Ok(Some(Entry { id, record }));
             }
         }
         Ok(None)
+    }
+
+    /// The same for what was read of late, of the records with these numbers: without the disk.
+    fn find_recent(&self, ids: &[u64], path: &ModulePath, version: &Version) -> Option<Entry> {
+        ids.iter().find_map(|id| {
+            let record = self.recent.get(id).filter(|record| record.path == *path && record.version == *version)?;
+            Some(Entry { id: *id, record: Record::clone(&record) })
+        })
     }
 
     fn tile(&self, tile: Tile) -> Result<Option<Bytes>, TileError> {
@@ -178,7 +207,7 @@ impl Log {
 
     fn of(opened: Opened, settings: &LogSettings) -> Self {
         let Opened { layout, key, head, index, .. } = opened;
-        let shared = Arc::new(Shared { layout, index, head: ArcSwap::from_pointee(head) });
+        let shared = Arc::new(Shared::new(layout, index, head));
         Self { shared, key: key.verifier(), head_path: settings.head_path.clone(), queue: None, committer: None }
     }
 
@@ -198,8 +227,10 @@ impl Log {
     ///
     /// [`LogError::Tile`].
     pub async fn find(&self, path: &ModulePath, version: &Version) -> Result<Option<Entry>, LogError> {
-        if self.shared.index.find(path, version).is_empty() {
-            return Ok(None);
+        let ids = self.shared.index.find(path, version);
+        let recent = self.shared.find_recent(&ids, path, version);
+        if ids.is_empty() || recent.is_some() {
+            return Ok(recent);
         }
         let (shared, path, version) = (Arc::clone(&self.shared), path.clone(), version.clone());
         Ok(spawn_blocking(move || shared.find(&path, &version)).await.map_err(|_| LogError::Closed)??)
