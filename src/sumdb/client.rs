@@ -104,6 +104,10 @@ impl Inner {
     /// What is kept was verified before it was, by the key that signed it. What another key signed is dropped: here it says nothing.
     async fn kept(&self, path: &ModulePath, version: &Version) -> Result<Option<LookedUp>, VouchError> {
         let Some(bytes) = self.cache.kept_lookup(self.database.name(), path, version).await? else { return Ok(None) };
+        let of = (path.clone(), version.clone());
+        if let Some(vouched) = self.database.signed(&of, &bytes) {
+            return Ok(Some(LookedUp { vouched, bytes, status: CacheStatus::Hit }));
+        }
         let read = || {
             let lookup = Lookup::parse(&bytes).ok()?;
             SignedHead::open(lookup.note, self.database.key()).ok()?;
@@ -112,6 +116,7 @@ impl Inner {
         match read() {
             Some(record) => {
                 let vouched = Vouched { zip: record.zip, go_mod: record.go_mod };
+                self.database.remember_signed(of, bytes.clone(), vouched);
                 Ok(Some(LookedUp { vouched, bytes, status: CacheStatus::Hit }))
             }
             None => {

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use moka::sync::Cache as Memory;
 
 use super::heads::{Fork, Heads, HeadsError, KeepError, Side, View};
+use crate::cache::Vouched;
+use crate::module::{ModulePath, Version};
 use crate::store::DataDir;
 use crate::tlog::{Hash, Head, Tile, TileLevel, Tiles, VerifierKey};
 
@@ -14,6 +16,10 @@ use crate::tlog::{Hash, Head, Tile, TileLevel, Tiles, VerifierKey};
 const TILES_BYTES_MAX: u64 = 8 << 20;
 /// How many heads are remembered as consistent with the newest.
 const HEADS_MAX: u64 = 10_000;
+/// Bytes of look-ups that are remembered as signed by a database: some 7,000.
+const SIGNED_BYTES_MAX: u64 = 8 << 20;
+/// What one of these costs beside its bytes and names, about.
+const SIGNED_ENTRY_BYTES: usize = 450;
 
 /// All of a process. Cheap to clone.
 #[derive(Clone)]
@@ -51,15 +57,22 @@ pub struct Database {
     tiles: Memory<(u8, u64), Bytes>,
     /// Heads that were proven consistent with the newest of the era.
     consistent: Memory<(u64, Head), ()>,
+    /// Kept look-ups that were read and found signed by the key, byte for byte, and what each says of its version.
+    signed: Memory<(ModulePath, Version), (Bytes, Vouched)>,
 }
 
 impl Database {
     fn open(data: &Arc<DataDir>, key: &VerifierKey) -> Result<Self, HeadsError> {
         let weigher = |_: &(u8, u64), hashes: &Bytes| u32::try_from(hashes.len()).unwrap_or(u32::MAX);
+        let of_look_up = |(path, version): &(ModulePath, Version), (bytes, _): &(Bytes, Vouched)| {
+            let len = SIGNED_ENTRY_BYTES + path.as_str().len() + version.as_str().len() + bytes.len();
+            u32::try_from(len).unwrap_or(u32::MAX)
+        };
         Ok(Self {
             heads: Arc::new(Heads::open(data, key)?),
             tiles: Memory::builder().max_capacity(TILES_BYTES_MAX).weigher(weigher).build(),
             consistent: Memory::new(HEADS_MAX),
+            signed: Memory::builder().max_capacity(SIGNED_BYTES_MAX).weigher(of_look_up).build(),
         })
     }
 
@@ -140,5 +153,15 @@ impl Database {
     /// Remembers that it was.
     pub(super) fn remember_consistent(&self, view: &View, head: &Head) {
         self.consistent.insert((view.era, *head), ());
+    }
+
+    /// What these very bytes say of a version, if it is remembered that the key signed them.
+    pub(super) fn signed(&self, of: &(ModulePath, Version), bytes: &Bytes) -> Option<Vouched> {
+        self.signed.get(of).filter(|(signed, _)| signed == bytes).map(|(_, vouched)| vouched)
+    }
+
+    /// Remembers that the key signed these bytes, and what they say of a version.
+    pub(super) fn remember_signed(&self, of: (ModulePath, Version), bytes: Bytes, vouched: Vouched) {
+        self.signed.insert(of, (bytes, vouched));
     }
 }
