@@ -192,7 +192,7 @@ impl Committer {
             None => disk.write(&self.data.tmp(), &head, staged.head.note())?,
         }
         if let Some(path) = &self.head_path {
-            write_head_path(disk, path, staged.head.note())?;
+            head_path::write(disk, path, staged.head.note())?;
         }
         if let Some(Staged { head, entries, data_bytes, .. }) = self.staged.take() {
             // The head first: whoever finds a record by its name then has a head that holds it.
