@@ -22,6 +22,9 @@ test: test-deps ## everything but what needs the outside
 test-live: test-deps ## against the real public Go module proxy
 	cargo test --locked --release --test it -- --ignored --nocapture --test-threads 1 live::
 
+audit-log: test-deps ## the checksum log, audited by x/mod's own client, while its process is killed 200 times
+	cargo test --locked --test it -- --ignored --nocapture sumdb_audit::
+
 bench: test-deps ## the pure parts; h1 beside Go's; look-ups; the checksum log; an index of a million entries; whether time tells anything
 	cargo bench --locked --bench pure
 	cargo bench --locked --bench dirhash
@@ -51,4 +54,4 @@ test-deps: build-deps ## what the tests need besides: Go, curl, git, promtool, s
 $(TOOLS)/bin/cargo-deny:
 	cargo install --locked --debug cargo-deny --version $(CARGO_DENY) --root $(TOOLS) --target-dir target/tools
 
-.PHONY: help run test test-live bench check audit container build-deps test-deps
+.PHONY: help run test test-live audit-log bench check audit container build-deps test-deps

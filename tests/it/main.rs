@@ -36,6 +36,7 @@ mod store_contract;
 mod store_crash;
 mod store_heal;
 mod store_power;
+mod sumdb_audit;
 mod sumdb_client;
 mod sumdb_log;
 mod sumdb_log_crash;

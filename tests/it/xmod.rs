@@ -12,6 +12,8 @@ mod oracle;
 mod tlog;
 mod zips;
 
+pub(crate) use oracle::program;
+
 use generate::{GLOB_PIECES, GLOBS, NAMES, PATH_PIECES, PATHS, Random, VERSION_PIECES, VERSIONS, mutations};
 use oracle::{Question, compare, compare_by};
 

@@ -2,7 +2,7 @@
 //
 // One question a line on standard input, {"op": …, "args": [base64, …]}, one answer a line on standard output.
 // With the argument "tables" it prints the Unicode tables of src/module/unicode instead; with "clock FILE TIMES" how long hashing a
-// zip takes, for benches/dirhash.rs.
+// zip takes, for benches/dirhash.rs; with "audit" it watches a checksum database.
 package main
 
 import (
@@ -44,6 +44,10 @@ func main() {
 	}
 	if len(os.Args) == 4 && os.Args[1] == "clock" {
 		clockZip(os.Args[2], os.Args[3])
+		return
+	}
+	if len(os.Args) > 1 && os.Args[1] == "audit" {
+		audit()
 		return
 	}
 	in := json.NewDecoder(bufio.NewReader(os.Stdin))

@@ -50,7 +50,7 @@ fn run(mut command: Command) -> String {
 }
 
 /// The program, built once for all tests.
-fn program() -> &'static PathBuf {
+pub(crate) fn program() -> &'static PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("xmod");

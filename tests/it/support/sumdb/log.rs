@@ -40,7 +40,7 @@ impl Log {
     /// A tree of [`PADDING`] records that are made up.
     pub(super) fn padded() -> Self {
         let mut log = Self { records: Vec::new(), hashes: Hashes(Vec::new()), numbers: BTreeMap::new() };
-        log.pad(PADDING, "made-up");
+        drop(log.pad(PADDING, "made-up"));
         log
     }
 
@@ -51,15 +51,18 @@ impl Log {
         for record in self.records.iter().skip(1) {
             fork.push(record.clone());
         }
-        fork.pad(more, "forked");
+        drop(fork.pad(more, "forked"));
         fork
     }
 
-    fn pad(&mut self, count: u64, what: &str) {
-        for _ in 0..count {
+    /// Adds made-up records; their versions, `PATH@VERSION`.
+    pub(super) fn pad(&mut self, count: u64, what: &str) -> Vec<String> {
+        let one = |_| {
             let path = format!("example.org/{what}/{}", self.size());
             self.append(&path, "v1.0.0", made_up(&path, "v1.0.0"));
-        }
+            format!("{path}@v1.0.0")
+        };
+        (0..count).map(one).collect()
     }
 
     /// Adds the record of a version that has none; returns its number.

@@ -81,6 +81,11 @@ impl SumDb {
         }
     }
 
+    /// Makes up so many records more; their versions, `PATH@VERSION`.
+    pub(crate) fn make_up(&self, count: u64) -> Vec<String> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).pad(count, "made-up")
+    }
+
     /// Answers what stands behind `/sumdb/NAME/`, decoded.
     pub(crate) fn answer(&self, ask: &str, hostile: Option<Hostile>, source: Source<'_>) -> Response {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);

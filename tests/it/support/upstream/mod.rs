@@ -123,6 +123,11 @@ impl Upstream {
         self.state.sumdb.name()
     }
 
+    /// Has its checksum database know so many versions more, whose files nobody has: `PATH@VERSION`.
+    pub(crate) fn make_up(&self, count: u64) -> Vec<String> {
+        self.state.sumdb.make_up(count)
+    }
+
     /// Everything it was asked, in order.
     pub(crate) fn seen(&self) -> Vec<Request> {
         self.state.recorder.seen()
