@@ -104,7 +104,7 @@ impl Verdicts {
             from: from.to_owned(),
         };
         tracing::error!("{mismatch}");
-        self.audit.record(
+        self.audit.record_first(
             &Actor::local("modgate"),
             &Event::Mismatch {
                 path: mismatch.path.clone(),

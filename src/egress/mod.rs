@@ -14,7 +14,6 @@ mod rule;
 #[cfg(test)]
 mod tests;
 mod tree;
-mod watched;
 
 pub use explain::{ExplainedClass, Explanation, Reader, SignIn, miss_text, no_sumdb};
 pub use permit::{Denied, Gate, PublicPath};

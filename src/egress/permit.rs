@@ -1,17 +1,19 @@
 //! The one way out: a [`PublicPath`], made here and nowhere else, after the ledger holds the path.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::policy::Policy;
 use super::rule::{Rule, Verdict};
-use super::watched::Watched;
 use crate::module::ModulePath;
-use crate::observe::audit::{Actor, Audit, Event};
+use crate::observe::audit::{Actor, Audit, Event, Firsts};
 use crate::store::{Fresh, HostedIndex, StoreError};
+
+/// For how long the first path at an unknown host stands for all of its paths.
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// A module path that may leave, and stands in the egress ledger, durably.
 ///
@@ -94,13 +96,13 @@ pub struct Gate {
     enforced: watch::Sender<()>,
     audit: Audit,
     /// What was recorded at unknown hosts, under whichever policy.
-    watched: Watched,
+    watched: Firsts,
 }
 
 impl Gate {
     /// Opens with `policy` in force. Records in `audit` what is let out at unknown hosts.
     pub fn new(policy: Arc<Policy>, audit: Audit) -> Self {
-        Self { in_force: ArcSwap::new(policy), enforced: watch::Sender::new(()), audit, watched: Watched::default() }
+        Self { in_force: ArcSwap::new(policy), enforced: watch::Sender::new(()), audit, watched: Firsts::each(DAY) }
     }
 
     /// Puts `policy` in force. No permit that is given after this returns rests on the one before.

@@ -160,7 +160,8 @@ impl Inner {
 
     async fn verify(self: &Arc<Self>, path: &ModulePath, version: &Version, bytes: &[u8]) -> Result<Vouched, VouchError> {
         let lookup = Lookup::parse(bytes).map_err(bad)?;
-        let record = lookup.record.find(path, version).ok_or_else(|| bad(format!("not one record of {path}@{version}")))?;
+        let record =
+            lookup.record.find(path, version).ok_or_else(|| bad(format!("record {}: not one record of {path}@{version}", lookup.id)))?;
         let shown = SignedHead::open(lookup.note.clone(), self.database.key()).map_err(bad)?;
         if lookup.id >= shown.head().size {
             return Err(bad(format!("record {} is not in its own tree of size {}", lookup.id, shown.head().size)));
@@ -262,13 +263,15 @@ impl Inner {
 
     /// Asks by way of the cache.
     pub(super) async fn get(&self, what: SumdbWhat, asker: Asker<'_>) -> Result<Got, VouchError> {
+        // Of a look-up whoever asked knows which.
+        let of = if let SumdbWhat::Tile(tile) = &what { format!("{tile}: ") } else { String::new() };
         let asset = Asset::Sumdb(self.database.name().to_owned(), what);
         match self.cache.get(asset, asker).await {
             Ok(Resolved::Found(Cached { body: Body::Bytes(bytes), .. })) => Ok(Got::Found(bytes)),
-            Ok(Resolved::Found(_)) => Err(bad("longer than any such answer may be")),
+            Ok(Resolved::Found(_)) => Err(bad(format!("{of}longer than any such answer may be"))),
             Ok(Resolved::Absent(absence)) => Ok(Got::Absent(absence.text)),
             // It was reached, and said something else.
-            Err(CacheError::Upstream(error)) if matches!(*error, UpstreamError::Malformed { .. }) => Err(bad(error)),
+            Err(CacheError::Upstream(error)) if matches!(*error, UpstreamError::Malformed { .. }) => Err(bad(format!("{of}{error}"))),
             Err(error) => Err(error.into()),
         }
     }
@@ -276,7 +279,7 @@ impl Inner {
     /// Records what does not hold.
     pub(super) fn record_bad(&self, asset: &str, why: &str) {
         let event = Event::Integrity { kind: KIND.to_owned(), path: asset.to_owned(), text: why.to_owned() };
-        self.audit.record(&Actor::local("modgate"), &event);
+        self.audit.record_first(&Actor::local("modgate"), &event);
     }
 }
 

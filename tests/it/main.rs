@@ -15,6 +15,7 @@ mod freshness;
 mod fronts;
 mod full_disk;
 mod go_command;
+mod hostile_upstreams;
 mod http2;
 mod http_limits;
 mod http_server;

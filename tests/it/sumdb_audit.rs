@@ -183,8 +183,7 @@ struct Auditors {
 
 impl Auditors {
     fn start(gateway: &Gateway) -> Self {
-        let key: VerifierKey =
-            gateway.cli(&["sumdb"]).ok().lines().next().expect("a line").parse().expect("a verifier key");
+        let key: VerifierKey = gateway.cli(&["sumdb"]).ok().lines().next().expect("a line").parse().expect("a verifier key");
         let mut child = Command::new(super::xmod::program())
             .arg("audit")
             .stdin(Stdio::piped())

@@ -12,15 +12,15 @@ use crate::support::upstream::{Tree, Upstream};
 use crate::support::zips;
 
 /// By what the tree is first known.
-const FIRST: &str = "example.net/alpha@v1.2.0";
+pub(super) const FIRST: &str = "example.net/alpha@v1.2.0";
 /// What is asked for then.
-const NEXT: &str = "example.net/beta@v1.0.0";
+pub(super) const NEXT: &str = "example.net/beta@v1.0.0";
 
-fn complete() -> Upstream {
+pub(super) fn complete() -> Upstream {
     Upstream::start_with(zips::load("modules"), Tree::Complete)
 }
 
-fn look_up(gateway: &Gateway, upstream: &Upstream, module: &str) -> Response {
+pub(super) fn look_up(gateway: &Gateway, upstream: &Upstream, module: &str) -> Response {
     let target = format!("/sumdb/{}/lookup/{module}", upstream.sumdb_name());
     http::get(gateway.address(), &target).unwrap_or_else(|e| panic!("{target}: {e}"))
 }
@@ -35,7 +35,7 @@ fn holds(gateway: &Gateway, upstream: &Upstream, module: &str) -> bool {
 }
 
 /// The events of one name in the audit trail.
-fn events(gateway: &Gateway, name: &str) -> Vec<Value> {
+pub(super) fn events(gateway: &Gateway, name: &str) -> Vec<Value> {
     let printed = gateway.cli(&["audit", "--json"]).ok().to_owned();
     let lines = printed.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
     lines.filter(|line| line["event"] == name).collect()

@@ -41,9 +41,11 @@ fn another_file_than_the_database_has_a_hash_of_is_a_502_that_leaves_nothing_and
     let upstream = complete();
     let gateway = Gateway::builder().upstream(&upstream).start();
     let host = upstream.address().to_string();
-    for (hostile, target, file) in
-        [(Hostile::OtherZip, ZIP, ".zip"), (Hostile::ZipListsOther, ZIP, ".zip"), (Hostile::OtherMod, MOD, ".mod")]
+    // One that says just what another said is not recorded again.
+    for (hostile, version, file) in
+        [(Hostile::OtherZip, "v1.2.0", ".zip"), (Hostile::ZipListsOther, "v1.1.0", ".zip"), (Hostile::OtherMod, "v1.2.0", ".mod")]
     {
+        let (module, target) = (format!("example.net/alpha@{version}"), &format!("/example.net/alpha/@v/{version}{file}"));
         upstream.turn(hostile);
         let before = mismatches(&gateway).len();
         let answer = get(&gateway, target);
@@ -52,15 +54,16 @@ fn another_file_than_the_database_has_a_hash_of_is_a_502_that_leaves_nothing_and
         let told = mismatches(&gateway).split_off(before);
         let [told] = &told[..] else { panic!("{hostile:?}: {told:?}") };
         let fields =
-            [("path", "example.net/alpha"), ("version", "v1.2.0"), ("file", file), ("from", &host), ("database", upstream.sumdb_name())];
+            [("path", "example.net/alpha"), ("version", version), ("file", file), ("from", &host), ("database", upstream.sumdb_name())];
         for (key, text) in fields {
             assert_eq!(told[key].as_str(), Some(text), "{told}");
         }
         assert!(told["expected"] != told["found"] && told["found"].as_str().is_some_and(|h1| h1.starts_with("h1:")), "{told}");
         // The go command does not take it for an absence, and needs no checksum database of its own to be safe.
         let mut go = Go::new(&format!("{},off", gateway.url()), "off");
-        let ran = go.set("GONOSUMDB", "*").run(&["mod", "download", MODULE]);
+        let ran = go.set("GONOSUMDB", "*").run(&["mod", "download", &module]);
         assert!(ran.code == Some(1) && ran.stderr.contains("502 Bad Gateway"), "{hostile:?}: {ran}");
+        assert_eq!(mismatches(&gateway).len(), before + 1, "{hostile:?}: the go command's is the same");
         upstream.turn_honest();
         assert_eq!(get(&gateway, target).status, 200, "{hostile:?}");
         gateway.cli(&["refresh", "--purge", "example.net/alpha"]).ok();

@@ -5,6 +5,7 @@
 //! else stops: the events are in the log.
 
 mod event;
+mod firsts;
 mod log;
 mod read;
 mod refusals;
@@ -15,7 +16,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use time::OffsetDateTime;
@@ -24,6 +25,7 @@ use time::macros::format_description;
 use tokio::sync::oneshot;
 
 pub use event::{Event, Refused, TreeHead};
+pub use firsts::Firsts;
 pub use read::{Page, Position};
 
 use crate::durable::Disk;
@@ -31,6 +33,9 @@ use crate::observe::metrics::AuditMetrics;
 use log::log;
 use refusals::Refusals;
 use writer::Writer;
+
+/// How long one of those events stands for all that are like it that whoever asks can cause again and again.
+const ALIKE: Duration = Duration::from_secs(3600);
 
 /// Who did it, and in which request. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +65,8 @@ struct Kept {
     dir: PathBuf,
     node: String,
     refusals: Arc<Mutex<Refusals>>,
+    /// Of an hour.
+    firsts: Firsts,
     metrics: AuditMetrics,
     writer: Writer,
 }
@@ -74,7 +81,8 @@ impl Audit {
         let refusals = Arc::<Mutex<Refusals>>::default();
         let trail = trail::Trail::new(dir, disk, trail::BOUNDS);
         let writer = Writer::start(trail, refusals.clone(), node, metrics.clone())?;
-        Ok(Self { kept: Some(Arc::new(Kept { dir: dir.to_owned(), node: node.to_owned(), refusals, metrics, writer })) })
+        let firsts = Firsts::each(ALIKE);
+        Ok(Self { kept: Some(Arc::new(Kept { dir: dir.to_owned(), node: node.to_owned(), refusals, firsts, metrics, writer })) })
     }
 
     /// What this gateway is called in it.
@@ -85,6 +93,18 @@ impl Audit {
     /// Records an event, soon; returns at once. Of refusals that are alike, one a minute.
     pub fn record(&self, actor: &Actor, event: &Event) {
         drop(self.send(actor, event));
+    }
+
+    /// Records an event that whoever asks can cause again and again, soon: the first of an hour that says just this, and of those a
+    /// thousand at most. All are counted.
+    pub fn record_first(&self, actor: &Actor, event: &Event) {
+        // Strings and numbers: this cannot fail.
+        let says = serde_json::to_string(event).unwrap_or_default();
+        if self.kept.as_ref().is_none_or(|kept| kept.firsts.admits(&says, Instant::now())) {
+            self.record(actor, event);
+        } else {
+            self.count(event);
+        }
     }
 
     /// Counts an event that is not worth a line: others like it were recorded.

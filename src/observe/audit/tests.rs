@@ -99,6 +99,19 @@ async fn what_was_not_waited_for_is_on_disk_when_the_last_clone_is_gone() {
 }
 
 #[tokio::test]
+async fn what_is_caused_again_and_again_is_one_line_and_counted_each_time() {
+    let (dir, metrics) = (tempfile::tempdir().unwrap(), Metrics::new().unwrap());
+    let audit = open(dir.path(), &metrics);
+    for n in [0, 0, 1, 0, 1] {
+        audit.clone().record_first(&Actor::local("modgate"), &claim(n));
+    }
+    drop(audit);
+    let lines = open(dir.path(), &metrics).page(LONG_AGO, None, 10).unwrap().lines;
+    assert!(lines.len() == 2 && lines[0].contains("host0") && lines[1].contains("host1"), "{lines:?}");
+    assert!(metrics.text().unwrap().contains("modgate_audit_events_total{event=\"claim-released\"} 5\n"));
+}
+
+#[tokio::test]
 async fn a_trail_without_a_place_writes_to_the_log_alone_and_hinders_nobody() {
     let audit = Audit::default();
     audit.record_durably(&Actor::local("operator"), &[claim(0)]).await;

@@ -5,9 +5,23 @@
 use super::http::Response;
 use super::zips::{self, Module};
 
-/// What is wrong with an upstream: one thing at a time, with all modules alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Hostile {
+/// Makes [`Hostile`] and the list of all its ways: a new way is in it.
+macro_rules! ways {
+    ($($(#[$what:meta])* $way:ident,)*) => {
+        /// What is wrong with an upstream: one thing at a time, with all modules alike.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Hostile {
+            $($(#[$what])* $way,)*
+        }
+
+        impl Hostile {
+            /// Every way.
+            pub(crate) const ALL: [Self; [$(stringify!($way)),*].len()] = [$(Self::$way),*];
+        }
+    };
+}
+
+ways! {
     /// Zips are valid, and not those that the database vouches for.
     OtherZip,
     /// `.mod` files are valid, and not those that the database vouches for.
@@ -58,36 +72,6 @@ pub(crate) enum Hostile {
     DatabaseFails,
     /// The database takes requests and does not answer them, until the upstream is told to do otherwise.
     DatabaseHangs,
-}
-
-impl Hostile {
-    /// Every way.
-    pub(crate) const ALL: [Self; 24] = [
-        Self::OtherZip,
-        Self::OtherMod,
-        Self::ZipListsOther,
-        Self::ZipStreamsOther,
-        Self::LengthShort,
-        Self::LengthLong,
-        Self::RecordOfAnotherModule,
-        Self::RecordOfAnotherVersion,
-        Self::RecordAltered,
-        Self::LookupMissing,
-        Self::LookupEndless,
-        Self::SignatureForged,
-        Self::SignedByAnotherKey,
-        Self::SignaturesTooMany,
-        Self::ForkNewer,
-        Self::ForkOlder,
-        Self::Shrunk,
-        Self::TilesEmpty,
-        Self::TilesEndless,
-        Self::TilesShort,
-        Self::TilesOfAnotherPlace,
-        Self::DatabaseCuts,
-        Self::DatabaseFails,
-        Self::DatabaseHangs,
-    ];
 }
 
 /// The answer with a module's zip.
