@@ -67,6 +67,25 @@ fn whichever_step_fails_the_old_file_or_the_new_one_is_there_and_nothing_is_left
 }
 
 #[test]
+fn all_that_is_synced_at_once_is_tried_and_any_failure_is_told() {
+    let (noting, disk, dir) = noting();
+    let written = || {
+        let file = |name: &str| Unsynced::File(File::create(dir.path().join(name)).unwrap(), dir.path().join(name));
+        [file("a"), file("b"), Unsynced::Folder(dir.path().to_owned())]
+    };
+    let folder = dir.path().file_name().unwrap().to_string_lossy().into_owned();
+    let tried = [(Step::SyncFile, "a".to_owned()), (Step::SyncFile, "b".to_owned()), (Step::SyncDir, folder)];
+    for fails in [None, Some(Step::SyncFile), Some(Step::SyncDir)] {
+        *noting.fails.lock().unwrap() = fails.map(|step| (step, 5));
+        assert_eq!(disk.sync_all(&written()).err().map(|error| error.step), fails);
+        let mut seen = steps(&noting);
+        seen.sort_by_key(|(_, name)| tried.iter().position(|(_, tried)| tried == name));
+        assert_eq!(seen, tried);
+    }
+    assert!(disk.sync_all(&[]).is_ok());
+}
+
+#[test]
 fn a_file_has_the_mode_that_is_asked_for() {
     let dir = tempfile::tempdir().unwrap();
     let (disk, to) = (Disk::default(), dir.path().join("file"));

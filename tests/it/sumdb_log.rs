@@ -318,13 +318,17 @@ fn a_record_that_is_damaged_while_the_log_runs_is_an_error_and_no_answer() {
         let dir = memory_dir();
         let log = open(dir.path(), None).unwrap();
         let entries = fill(&log, "a", 3).await;
+        let read = &entries[2];
+        assert_eq!(log.find(&read.record.path, &read.record.version).await.unwrap().as_ref(), Some(read));
         let path = log_folder(dir.path()).join("tile/8/data/000");
         let text = fs::read_to_string(&path).unwrap();
-        fs::write(&path, text.replacen("h1:A", "h1:B", 1)).unwrap();
+        fs::write(&path, text.replacen("h1:AA", "h1:BA", 1).replacen("h1:Ag", "h1:Bg", 1)).unwrap();
         let Entry { record, .. } = entries[0].clone();
         assert!(matches!(log.find(&record.path, &record.version).await, Err(LogError::Tile(_))));
         assert!(matches!(log.append(record).await, Err(LogError::Tile(_))));
         holds(&log, &entries[1]).await;
+        // What was read before that is the record that was committed.
+        assert_eq!(log.append(read.record.clone()).await.unwrap(), Append::Held(read.clone()));
     });
 }
 

@@ -283,3 +283,19 @@ async fn a_look_up_that_another_key_signed_counts_as_kept_for_that_one_alone() {
     assert_eq!(found.as_ref().unwrap_or_else(|e| panic!("{e}")).bytes, log.lookup(1).to_bytes());
     same(&look_up(&world, record).await, record, CacheStatus::Hit);
 }
+
+#[tokio::test]
+async fn what_was_found_signed_is_believed_while_its_bytes_are_the_same() {
+    let log = Log::new(300);
+    let world = World::new(&log).await;
+    let record = log.record(1);
+    same(&look_up(&world, record).await, record, CacheStatus::Miss);
+    same(&look_up(&world, record).await, record, CacheStatus::Hit);
+    assert!(world.client.database().signed(&(record.path.clone(), record.version.clone()), &log.lookup(1).to_bytes().into()).is_some());
+    let lie = Record { zip: log.record(2).zip, ..record.clone() };
+    let forged = Lookup { record: lie.text(), note: Log::new(0).signer.sign(&log.head).note().to_vec(), ..log.lookup(1) };
+    assert!(world.cache.keep_lookup(world.key.name(), &record.path, &record.version, forged.to_bytes().into()).await);
+    let found = look_up(&world, record).await;
+    same(&found, record, CacheStatus::Miss);
+    assert_eq!(found.unwrap().bytes, log.lookup(1).to_bytes());
+}
