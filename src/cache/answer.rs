@@ -68,9 +68,9 @@ pub struct Cached {
 }
 
 impl Cached {
-    /// Of bytes that are at hand, whole.
-    pub(crate) fn whole(bytes: Bytes, content_type: &'static str, status: CacheStatus) -> Self {
-        let etag = Some(strong(&sha256(&bytes)));
+    /// Of bytes that are at hand, whole; and their entity tag, if that is at hand too.
+    pub(crate) fn whole(bytes: Bytes, etag: Option<String>, content_type: &'static str, status: CacheStatus) -> Self {
+        let etag = etag.or_else(|| Some(strong(&sha256(&bytes))));
         Self { body: Body::Bytes(bytes), content_type, status, etag }
     }
 }

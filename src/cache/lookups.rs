@@ -17,16 +17,21 @@ pub(super) fn lookup(database: &str, path: &ModulePath, version: &Version) -> As
 }
 
 impl Cache {
-    /// The look-up of a version that was kept as verified, whole. It counts as used now.
+    /// The look-up of a version that was kept as verified, whole, and its entity tag. It counts as used now.
     ///
     /// # Errors
     ///
     /// [`CacheError::Storage`]: it is there, or may be, and cannot be read.
-    pub async fn kept_lookup(&self, database: &str, path: &ModulePath, version: &Version) -> Result<Option<Bytes>, CacheError> {
+    pub async fn kept_lookup(
+        &self,
+        database: &str,
+        path: &ModulePath,
+        version: &Version,
+    ) -> Result<Option<(Bytes, Option<String>)>, CacheError> {
         let kept = self.inner.stock.look_up(&lookup(database, path, version)).await?;
         // With a date it is a memo.
         Ok(kept.filter(|answer| answer.at.is_none()).and_then(|answer| match &answer.kept {
-            Kept::Found { content: Content::Bytes(bytes), .. } => Some(bytes.clone()),
+            Kept::Found { content: Content::Bytes(bytes), etag } => Some((bytes.clone(), etag.clone())),
             // Longer than any look-up may be.
             Kept::Found { content: Content::File { .. }, .. } | Kept::Absent(_) => None,
         }))

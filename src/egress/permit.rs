@@ -148,9 +148,8 @@ impl Gate {
     /// Records that a path is let out at an unknown host, once a host and day. All of them are in the ledger, and counted.
     fn watch(&self, path: &ModulePath, principal: &str) {
         let host = path.host().to_ascii_lowercase();
-        let admitted = self.watched.admits(&host, Instant::now());
-        let event = Event::UnknownHost { host, path: path.clone() };
-        if admitted {
+        let event = Event::UnknownHost { host: host.clone(), path: path.clone() };
+        if self.watched.admits(event.name(), &host, Instant::now()) {
             tracing::warn!(host = path.host(), %path, by = principal, "a path at a host that nobody knows leaves");
             self.audit.record(&Actor::local(principal), &event);
         } else {

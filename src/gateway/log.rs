@@ -54,12 +54,12 @@ impl OwnDatabase {
     async fn append_anew(&self, record: Record, first_use: bool, actor: &Actor) -> Result<Entry, Refusal> {
         let (this, actor) = (self.clone(), actor.clone());
         let appending = async move {
-            let append = this.log.append(record).await?;
-            if let (Append::Added(Entry { record, .. }), true) = (&append, first_use) {
+            if first_use {
+                // Before: whatever fails from here on, the log has no such record that the trail does not tell of.
                 let Record { path, version, zip, go_mod } = record.clone();
                 this.audit.record_durably(&actor, &[Event::SumdbFirstUse { path, version, zip, go_mod }]).await;
             }
-            Ok(append)
+            this.log.append(record).await
         };
         let append: Result<Append, LogError> =
             tokio::spawn(appending.in_current_span()).await.map_err(|stopped| Refusal::Storage(chain(&stopped)))?;
@@ -95,11 +95,13 @@ impl Gateway {
         self.own.as_ref().filter(|own| own.log.key().name() == name)
     }
 
-    /// What a client is told that has the key of another database at our host: one that was given up. It would go there by itself
-    /// where it is told of an absence, and end somewhere that says nothing.
+    /// What a client is told that has the key of another database at our host, which is not the public one: one that was given up. Its
+    /// user reads this where an absence would say nothing.
     pub(super) fn renewed(&self, name: &str) -> Option<String> {
         let own = self.own.as_ref()?.log.key().name();
-        let is_former = name != own && name.rsplit_once('/').map(|(host, _)| host) == own.rsplit_once('/').map(|(host, _)| host);
+        let is_former = name != own
+            && !self.sumdb.is_of(name)
+            && name.rsplit_once('/').map(|(host, _)| host) == own.rsplit_once('/').map(|(host, _)| host);
         let told = || {
             format!(
                 "the checksum database {name} is not served here any more: this gateway's is {own} now, with another key; ask whoever \

@@ -145,20 +145,20 @@ impl fmt::Display for Id {
 }
 
 /// The problems, and what to do about those that publishers have most.
-fn with_hints(problems: &Problems) -> Problems {
-    let mut told = problems.clone();
+fn with_hints(problems: &Problems) -> String {
+    let mut told = problems.to_string();
     if let Some(mismatch) = problems.major().filter(|mismatch| mismatch.lacks_suffix()) {
         let MismatchError { path, version, found, .. } = mismatch;
         let (path, version) = (shown(path), shown(version));
-        told.push(format_args!(
-            "hint: from v2 on a module's path ends in its major version: write module {path}/{found} in go.mod, in its imports too, \
+        told.push_str(&format!(
+            "\nhint: from v2 on a module's path ends in its major version: write module {path}/{found} in go.mod, in its imports too, \
              and let every name in the zip begin with {path}/{found}@{version}/"
         ));
     }
     let folders: Vec<String> = problems.nested().iter().filter(|folder| is_plain(folder)).map(|folder| format!("':!{folder}'")).collect();
     if !folders.is_empty() {
-        told.push(format_args!(
-            "hint: a folder with a go.mod is a module of its own, and is left out of this one's zip: with git archive by adding {}",
+        told.push_str(&format!(
+            "\nhint: a folder with a go.mod is a module of its own, and is left out of this one's zip: with git archive by adding {}",
             folders.join(" ")
         ));
     }
@@ -167,7 +167,7 @@ fn with_hints(problems: &Problems) -> Problems {
 
 /// Whether it can be pasted into a shell between apostrophes, and means itself to git.
 fn is_plain(folder: &str) -> bool {
-    folder.bytes().all(|b| b.is_ascii_alphanumeric() || b"/.-_+".contains(&b))
+    !folder.is_empty() && folder.bytes().all(|b| b.is_ascii_alphanumeric() || b"/.-_+".contains(&b))
 }
 
 fn exists(id: &Id, same: bool, known: &Option<H1>) -> String {

@@ -4,7 +4,8 @@ use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
 /// Two lower-case digits a byte.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |four: u8| char::from_digit(u32::from(four), 16).unwrap_or_default();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// The inverse of [`hex`] for 32 bytes; nothing else is taken.

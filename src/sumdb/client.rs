@@ -47,6 +47,8 @@ pub struct LookedUp {
     pub vouched: Vouched,
     /// The database's answer, byte for byte.
     pub bytes: Bytes,
+    /// The entity tag of that, where it is known by now.
+    pub etag: Option<String>,
     /// How it came about: [`CacheStatus::Bypass`] where it could not be kept.
     pub status: CacheStatus,
 }
@@ -103,10 +105,10 @@ impl Vouch for Client {
 impl Inner {
     /// What is kept was verified before it was, by the key that signed it. What another key signed is dropped: here it says nothing.
     async fn kept(&self, path: &ModulePath, version: &Version) -> Result<Option<LookedUp>, VouchError> {
-        let Some(bytes) = self.cache.kept_lookup(self.database.name(), path, version).await? else { return Ok(None) };
+        let Some((bytes, etag)) = self.cache.kept_lookup(self.database.name(), path, version).await? else { return Ok(None) };
         let of = (path.clone(), version.clone());
         if let Some(vouched) = self.database.signed(&of, &bytes) {
-            return Ok(Some(LookedUp { vouched, bytes, status: CacheStatus::Hit }));
+            return Ok(Some(LookedUp { vouched, bytes, etag, status: CacheStatus::Hit }));
         }
         let read = || {
             let lookup = Lookup::parse(&bytes).ok()?;
@@ -117,7 +119,7 @@ impl Inner {
             Some(record) => {
                 let vouched = Vouched { zip: record.zip, go_mod: record.go_mod };
                 self.database.remember_signed(of, bytes.clone(), vouched);
-                Ok(Some(LookedUp { vouched, bytes, status: CacheStatus::Hit }))
+                Ok(Some(LookedUp { vouched, bytes, etag, status: CacheStatus::Hit }))
             }
             None => {
                 self.cache.drop_lookup(self.database.name(), path, version).await;
@@ -155,7 +157,7 @@ impl Inner {
         let vouched = self.verify(path, version, &bytes).await?;
         let kept = self.cache.keep_lookup(self.database.name(), path, version, bytes.clone()).await;
         let status = if kept { CacheStatus::Miss } else { CacheStatus::Bypass };
-        Ok(LookedUp { vouched, bytes, status })
+        Ok(LookedUp { vouched, bytes, etag: None, status })
     }
 
     async fn verify(self: &Arc<Self>, path: &ModulePath, version: &Version, bytes: &[u8]) -> Result<Vouched, VouchError> {

@@ -7,7 +7,7 @@
 
 use crate::cache::{Absence, Asker, Asset, Body, Cache, CacheError, CacheStatus, Cached, Resolved, VouchError};
 use crate::module::{ModulePath, Version};
-use crate::protocol::{SumdbAsk, SumdbWhat};
+use crate::protocol::{SumdbAsk, SumdbWhat, media};
 use crate::tlog::Tile;
 
 use super::client::Client;
@@ -41,6 +41,11 @@ impl Proxy {
     /// `name`: the database's, host[/path]; `None` where it is off. `client`: who verifies what it says; the cache is then that client's.
     pub fn new(cache: Cache, name: Option<String>, client: Option<Client>) -> Self {
         Self { cache, name, client }
+    }
+
+    /// Whether it is this database that is proxied.
+    pub fn is_of(&self, name: &str) -> bool {
+        self.name.as_deref() == Some(name)
     }
 
     /// Answers `/lookup/`, `/tile/` and `/latest`; `/supported` is answered without asking anyone, and not here.
@@ -87,9 +92,8 @@ impl Proxy {
 }
 
 async fn look_up(client: &Client, path: &ModulePath, version: &Version, principal: &str) -> Result<Resolved, ProxyError> {
-    let what = SumdbWhat::Lookup(path.clone(), version.clone());
     match client.look_up(path, version, principal).await {
-        Ok(found) => Ok(Resolved::Found(Cached::whole(found.bytes, what.media_type(), found.status))),
+        Ok(found) => Ok(Resolved::Found(Cached::whole(found.bytes, found.etag, media::TEXT, found.status))),
         Err(VouchError::Unknown(text)) => Ok(Resolved::Absent(Absence { code: 404, text, status: CacheStatus::Miss })),
         Err(error) => Err(ProxyError::Cache(error.of(path, version, client.database().name()))),
     }

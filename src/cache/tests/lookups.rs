@@ -19,7 +19,7 @@ fn lookup() -> Asset {
 }
 
 async fn kept(cache: &Cache) -> Option<bytes::Bytes> {
-    cache.kept_lookup(DATABASE, &"example.com/m".parse().unwrap(), &version("v1.0.0")).await.unwrap()
+    cache.kept_lookup(DATABASE, &"example.com/m".parse().unwrap(), &version("v1.0.0")).await.unwrap().map(|(bytes, _)| bytes)
 }
 
 async fn get(cache: &Cache, anew: bool) -> (CacheStatus, Vec<u8>) {

@@ -41,7 +41,7 @@ impl Vouch for Client {
 
     async fn vouch(&self, path: &ModulePath, version: &Version, _: &str) -> Result<Vouched, VouchError> {
         self.asked.fetch_add(1, Ordering::SeqCst);
-        if let Some(kept) = self.cache.kept_lookup(DATABASE, path, version).await? {
+        if let Some((kept, _)) = self.cache.kept_lookup(DATABASE, path, version).await? {
             let record = Lookup::parse(&kept).unwrap().record.find(path, version).unwrap();
             return Ok(Vouched { zip: record.zip, go_mod: record.go_mod });
         }

@@ -1,10 +1,10 @@
 //! What can be caused again and again, by whoever asks, is written once in a while: nobody is to fill the audit trail.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// So many different ones in a window, and no more: they are made up as quickly as they are repeated.
+/// So many different ones of a kind in a window, and no more: they are made up as quickly as they are repeated.
 const DIFFERENT_MAX: usize = 1000;
 
 /// What came since the window began.
@@ -15,7 +15,7 @@ pub struct Firsts {
 
 struct Window {
     until: Instant,
-    seen: HashSet<String>,
+    seen: HashMap<&'static str, HashSet<String>>,
 }
 
 impl Firsts {
@@ -24,14 +24,15 @@ impl Firsts {
         Self { window, now: Mutex::default() }
     }
 
-    /// Whether this is the first of its name in a window.
-    pub fn admits(&self, name: &str, now: Instant) -> bool {
+    /// Whether this is the first of its name in a window. Kinds do not take each other's room.
+    pub fn admits(&self, kind: &'static str, name: &str, now: Instant) -> bool {
         let mut window = self.now.lock().unwrap_or_else(PoisonError::into_inner);
         let window = match &mut *window {
             Some(window) if now < window.until => window,
-            over => over.insert(Window { until: now + self.window, seen: HashSet::new() }),
+            over => over.insert(Window { until: now + self.window, seen: HashMap::new() }),
         };
-        window.seen.len() < DIFFERENT_MAX && window.seen.insert(name.to_owned())
+        let seen = window.seen.entry(kind).or_default();
+        seen.len() < DIFFERENT_MAX && seen.insert(name.to_owned())
     }
 }
 
@@ -44,12 +45,13 @@ mod tests {
     #[test]
     fn one_a_name_and_window_and_a_bounded_number_of_names() {
         let (firsts, now) = (Firsts::each(DAY), Instant::now());
-        assert!(firsts.admits("a.example.com", now));
-        assert!(!firsts.admits("a.example.com", now));
-        let admitted = (0..5 * DIFFERENT_MAX).filter(|n| firsts.admits(&format!("host{n}.example.com"), now)).count();
+        assert!(firsts.admits("host", "a.example.com", now));
+        assert!(!firsts.admits("host", "a.example.com", now));
+        let admitted = (0..5 * DIFFERENT_MAX).filter(|n| firsts.admits("host", &format!("host{n}.example.com"), now)).count();
         assert_eq!(admitted, DIFFERENT_MAX - 1);
+        assert!(firsts.admits("path", "a.example.com", now));
         let end = now + DAY;
-        assert!(!firsts.admits("new.example.com", end - Duration::from_millis(1)));
-        assert!(firsts.admits("new.example.com", end) && firsts.admits("a.example.com", end));
+        assert!(!firsts.admits("host", "new.example.com", end - Duration::from_millis(1)));
+        assert!(firsts.admits("host", "new.example.com", end) && firsts.admits("host", "a.example.com", end));
     }
 }

@@ -95,12 +95,12 @@ impl Audit {
         drop(self.send(actor, event));
     }
 
-    /// Records an event that whoever asks can cause again and again, soon: the first of an hour that says just this, and of those a
-    /// thousand at most. All are counted.
+    /// Records an event that whoever asks can cause again and again, soon: the first of an hour that says just this, and of each
+    /// kind of event a thousand at most. All are counted.
     pub fn record_first(&self, actor: &Actor, event: &Event) {
         // Strings and numbers: this cannot fail.
         let says = serde_json::to_string(event).unwrap_or_default();
-        if self.kept.as_ref().is_none_or(|kept| kept.firsts.admits(&says, Instant::now())) {
+        if self.kept.as_ref().is_none_or(|kept| kept.firsts.admits(event.name(), &says, Instant::now())) {
             self.record(actor, event);
         } else {
             self.count(event);
