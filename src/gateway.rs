@@ -363,10 +363,10 @@ impl Gateway {
         }
     }
 
-    /// Answers for a checksum database: ours, or a public one.
-    pub async fn sumdb(&self, base: &Base, ask: &SumdbAsk, caller: &Caller) -> Result<Answer, Refusal> {
+    /// Answers for a checksum database: ours, or a public one. `head`: only the head of the answer will be sent.
+    pub async fn sumdb(&self, base: &Base, ask: &SumdbAsk, caller: &Caller, head: bool) -> Result<Answer, Refusal> {
         if let Some(own) = self.own(&ask.name) {
-            return self.ask_own(own, base, &ask.what, caller).await;
+            return self.ask_own(own, base, &ask.what, caller, head).await;
         }
         let who = &caller.who;
         self.base(base, who)?;

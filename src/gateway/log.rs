@@ -111,35 +111,54 @@ impl Gateway {
         is_former.then(told)
     }
 
-    /// Answers for our own checksum database, asked by the last part of its name.
-    pub async fn log(&self, hash: &str, what: &SumdbWhat, caller: &Caller) -> Result<Answer, Refusal> {
+    /// Answers for our own checksum database, asked by the last part of its name. `head`: only the head of the answer will be sent.
+    pub async fn log(&self, hash: &str, what: &SumdbWhat, caller: &Caller, head: bool) -> Result<Answer, Refusal> {
         match self.own.as_ref().filter(|own| own.hash() == hash) {
-            Some(own) => self.ask_own(own, &Base::Root, what, caller).await,
+            Some(own) => self.ask_own(own, &Base::Root, what, caller, head).await,
             None => Err(Refusal::Absent(format!("no checksum database {hash} is served here"))),
         }
     }
 
     /// Answers for our own checksum database.
-    pub(super) async fn ask_own(&self, own: &OwnDatabase, base: &Base, what: &SumdbWhat, caller: &Caller) -> Result<Answer, Refusal> {
+    pub(super) async fn ask_own(
+        &self,
+        own: &OwnDatabase,
+        base: &Base,
+        what: &SumdbWhat,
+        caller: &Caller,
+        head: bool,
+    ) -> Result<Answer, Refusal> {
         self.base(base, &caller.who)?;
         match what {
             SumdbWhat::Supported => Ok(plain(what.media_type(), Vec::new())),
             SumdbWhat::Latest => Ok(plain(what.media_type(), own.log.latest().note().to_vec())),
             SumdbWhat::Tile(tile) => own.tile(*tile, caller).await,
             SumdbWhat::Lookup(path, version) => {
-                let entry = self.entry(own, path, version, caller).await?;
-                Ok(plain(what.media_type(), own.log.lookup(&entry).to_bytes()))
+                let body = match self.entry(own, path, version, caller, !head).await? {
+                    Some(entry) => own.log.lookup(&entry).to_bytes(),
+                    // It has no number yet, and is not given one for a HEAD.
+                    None => Vec::new(),
+                };
+                Ok(plain(what.media_type(), body))
             }
         }
     }
 
-    /// The record of a version that the caller may see.
-    async fn entry(&self, own: &OwnDatabase, path: &ModulePath, version: &Version, caller: &Caller) -> Result<Entry, Refusal> {
+    /// The record of a version that the caller may see; none of one that is hosted and was not given out, which is that now if `seal`.
+    async fn entry(
+        &self,
+        own: &OwnDatabase,
+        path: &ModulePath,
+        version: &Version,
+        caller: &Caller,
+        seal: bool,
+    ) -> Result<Option<Entry>, Refusal> {
         let Caller { who, actor, .. } = caller;
         let sees = |owner: &OwnerName| self.access.may_read(who, owner);
         let view = View { owner: None, sees: &sees, actor };
-        match self.hosted.record(&view, path, version).await.map_err(given_out)? {
-            Recorded::Sealed(record) => return own.append(record, false, actor).await,
+        match self.hosted.record(&view, path, version, seal).await.map_err(given_out)? {
+            Recorded::Sealed(record) => return own.append(record, false, actor).await.map(Some),
+            Recorded::Unsealed => return Ok(None),
             Recorded::Missing(text) => return Err(Refusal::Absent(text)),
             Recorded::NotHosted => {}
         }
@@ -147,8 +166,11 @@ impl Gateway {
         if !verdict.is_public() {
             return Err(self.miss(&view, verdict, self.reader(caller)).await);
         }
-        if let Some(entry) = own.log.find(path, version).await? {
-            return Ok(entry);
+        // What was another owner's when it was recorded is still theirs to see, though the path may leave by now.
+        if !self.hosted.is_sealed_out_of_sight(&view, path, version).await?
+            && let Some(entry) = own.log.find(path, version).await?
+        {
+            return Ok(Some(entry));
         }
         let asker = Asker { principal: who.text(), anew: false };
         let (vouched, first_use) = match self.cache.known(path, version, asker).await {
@@ -165,6 +187,11 @@ impl Gateway {
             Err(error) => return Err(self.refuse(error)),
         };
         let record = Record { path: path.clone(), version: version.clone(), zip: vouched.zip, go_mod: vouched.go_mod };
-        own.append(record, first_use, actor).await
+        let entry = own.append(record.clone(), first_use, actor).await?;
+        // Also where that came about since it was asked for.
+        if entry.record != record && self.hosted.is_sealed_out_of_sight(&view, path, version).await? {
+            return Err(Refusal::Absent(format!("{path} {version} has no record here that is for you")));
+        }
+        Ok(Some(entry))
     }
 }

@@ -79,7 +79,7 @@ impl Hosted {
     /// # Errors
     /// The store's.
     pub async fn is_sealed(&self, record: &VersionRecord) -> Result<bool, StoreError> {
-        Ok(self.stores.records.sealed(&record.path, &record.version).await? == Some((record.h1, record.go_mod_h1)))
+        Ok(self.stores.records.sealed(&record.path, &record.version).await?.is_some_and(|sealed| sealed.is_of(record)))
     }
 
     /// The checksums of a version's zip, of bytes that are what they were when they were published. Reads all of it the first time.

@@ -155,7 +155,7 @@ impl Hosted {
                     Seal::Gone => continue,
                 }
             } else {
-                self.stores.records.sealed(path, &record.version).await? == Some((record.h1, record.go_mod_h1))
+                self.is_sealed(record).await?
             };
             let body = Body::File { file: open.into(), from: 0, len: blob.len };
             return Ok(Read::Found(Answer { body, etag: sealed.then(|| etag(&blob)), owner: record.owner.clone() }));

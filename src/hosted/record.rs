@@ -9,7 +9,7 @@ use super::read::{READS_MAX, find};
 use super::{Hosted, View, select};
 use crate::module::{ModulePath, Version};
 use crate::observe::audit::{Actor, Event};
-use crate::store::{Seal, StoreError, VersionRecord};
+use crate::store::{Seal, SealedContent, StoreError, VersionRecord};
 use crate::tlog::Record;
 
 /// The kind under which it is recorded that a version is not what the log has of it.
@@ -24,27 +24,32 @@ pub enum Recorded {
     Missing(String),
     /// This; it is sealed.
     Sealed(Record),
+    /// It is there and in sight, and was not given out yet.
+    Unsealed,
 }
 
 impl Hosted {
-    /// What a checksum database says of a version that is in sight. One that is there is sealed now, durably, as by reading it; one that
-    /// was sealed and deleted has its record all the same.
+    /// What a checksum database says of a version that is in sight. `seal`: one that is there is sealed now, durably, as by reading it.
+    /// One that was sealed and deleted has its record all the same, for those who see whose it was then.
     ///
     /// # Errors
     /// The store's.
-    pub async fn record(&self, view: &View<'_>, path: &ModulePath, version: &Version) -> Result<Recorded, StoreError> {
+    pub async fn record(&self, view: &View<'_>, path: &ModulePath, version: &Version, seal: bool) -> Result<Recorded, StoreError> {
         for _ in 0..READS_MAX {
             let Some(module) = self.in_sight(view, path).await? else {
                 // Its last version is gone, and the path is still its owner's.
                 let index = self.stores.records.hosted_index().await?;
                 let in_sight = index.tombstones.get(path).is_some_and(|owner| view.shows(owner));
-                let sealed = if in_sight { self.sealed(path, version).await? } else { None };
+                let sealed = if in_sight { self.sealed(view, path, version).await? } else { None };
                 return Ok(sealed.map_or(Recorded::NotHosted, Recorded::Sealed));
             };
             let Some(record) = find(&module, version) else {
                 let missing = || Recorded::Missing(select::no_such(path, version.as_str(), &module.versions));
-                return Ok(self.sealed(path, version).await?.map_or_else(missing, Recorded::Sealed));
+                return Ok(self.sealed(view, path, version).await?.map_or_else(missing, Recorded::Sealed));
             };
+            if !seal {
+                return Ok(if self.is_sealed(record).await? { Recorded::Sealed(record_of(record)) } else { Recorded::Unsealed });
+            }
             match self.seal(record, view.actor).await? {
                 Seal::Sealed { .. } => return Ok(Recorded::Sealed(record_of(record))),
                 // Deleted meanwhile, or published anew.
@@ -54,10 +59,26 @@ impl Hosted {
         Err(StoreError::Unavailable(format!("{path} changes faster than it can be read").into()))
     }
 
-    /// What was sealed as this version, whether it is still there or not.
-    async fn sealed(&self, path: &ModulePath, version: &Version) -> Result<Option<Record>, StoreError> {
+    /// What was sealed as this version by an owner in sight, whether it is still there or not.
+    async fn sealed(&self, view: &View<'_>, path: &ModulePath, version: &Version) -> Result<Option<Record>, StoreError> {
         let sealed = self.stores.records.sealed(path, version).await?;
-        Ok(sealed.map(|(zip, go_mod)| Record { path: path.clone(), version: version.clone(), zip, go_mod }))
+        // Where nobody knows whose it was, it counts as the path's, which is in sight.
+        let sealed = sealed.filter(|sealed| sealed.owner.as_ref().is_none_or(|owner| view.shows(owner)));
+        Ok(sealed.map(|SealedContent { h1, go_mod_h1, .. }| Record {
+            path: path.clone(),
+            version: version.clone(),
+            zip: h1,
+            go_mod: go_mod_h1,
+        }))
+    }
+
+    /// Whether something was ever sealed as this version that is not in sight, whosever the path is now.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn is_sealed_out_of_sight(&self, view: &View<'_>, path: &ModulePath, version: &Version) -> Result<bool, StoreError> {
+        let sealed = self.stores.records.sealed(path, version).await?;
+        Ok(sealed.is_some_and(|sealed| !sealed.owner.as_ref().is_some_and(|owner| view.shows(owner))))
     }
 
     /// Seals a version, durably, and records that it was.

@@ -205,15 +205,15 @@ impl House {
         if let Some(reply) = supported(&self.operations.own_name, &request) {
             return Ok(reply);
         }
-        let who = &caller.who;
+        let (who, is_head) = (&caller.who, head.method == Method::HEAD);
         match request {
             Request::Home(_) => self.home(who).await,
             Request::Module(base, path, ask) => {
-                let how = How { head: head.method == Method::HEAD, no_cache: no_cache(&head.headers) };
+                let how = How { head: is_head, no_cache: no_cache(&head.headers) };
                 Ok(response::answer(self.gateway.module(&base, &path, &ask, caller, how).await?))
             }
-            Request::Sumdb(base, ask) => Ok(response::answer(self.gateway.sumdb(&base, &ask, caller).await?)),
-            Request::Log(hash, what) => Ok(response::answer(self.gateway.log(&hash, &what, caller).await?)),
+            Request::Sumdb(base, ask) => Ok(response::answer(self.gateway.sumdb(&base, &ask, caller, is_head).await?)),
+            Request::Log(hash, what) => Ok(response::answer(self.gateway.log(&hash, &what, caller, is_head).await?)),
             Request::Publish(owner) => {
                 let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
                 let published = self.gateway.publish(owner.as_ref(), caller, content_type, &mut Adapted(body)).await?;

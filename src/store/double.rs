@@ -9,9 +9,9 @@ use async_trait::async_trait;
 
 use super::{
     Claim, Delete, Fresh, HostedIndex, HostedModule, KnownModules, Ledger, LedgerLine, MadePublic, MakePublic, MovePath, Moved, NewVersion,
-    Publish, Records, Release, Rev, Seal, StoreError, TokenHash, TokenRecord, VersionRecord,
+    Publish, Records, Release, Rev, Seal, SealedContent, StoreError, TokenHash, TokenRecord, VersionRecord,
 };
-use crate::module::{H1, ModulePath, OwnerName, Version};
+use crate::module::{ModulePath, OwnerName, Version};
 
 type Hook = Box<dyn FnOnce(&Double) + Send>;
 
@@ -180,7 +180,7 @@ impl Records for Double {
     async fn seal(&self, _: &VersionRecord) -> Result<Seal, StoreError> {
         missing()
     }
-    async fn sealed(&self, _: &ModulePath, _: &Version) -> Result<Option<(H1, H1)>, StoreError> {
+    async fn sealed(&self, _: &ModulePath, _: &Version) -> Result<Option<SealedContent>, StoreError> {
         missing()
     }
     async fn release_host(&self, _: &str, _: &str) -> Result<Release, StoreError> {

@@ -176,6 +176,24 @@ pub enum Seal {
     Gone,
 }
 
+/// As what a version is sealed, whether it is still there or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedContent {
+    /// Its zip's hash.
+    pub h1: H1,
+    /// Its go.mod's.
+    pub go_mod_h1: H1,
+    /// Whose it was; of a seal that is older than format 2 nobody knows.
+    pub owner: Option<OwnerName>,
+}
+
+impl SealedContent {
+    /// Whether that is this version's content.
+    pub fn is_of(&self, record: &VersionRecord) -> bool {
+        (self.h1, self.go_mod_h1) == (record.h1, record.go_mod_h1)
+    }
+}
+
 /// What became of a release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Release {
@@ -333,8 +351,8 @@ pub trait Records: Send + Sync + 'static {
     async fn move_path(&self, ask: MovePath) -> Result<Moved, StoreError>;
     /// Makes sure, durably, that this version can never be published with other content. Called before its first bytes leave.
     async fn seal(&self, record: &VersionRecord) -> Result<Seal, StoreError>;
-    /// Whether the version was ever sealed, and its zip's and go.mod's hashes.
-    async fn sealed(&self, path: &ModulePath, version: &Version) -> Result<Option<(H1, H1)>, StoreError>;
+    /// As what the version was ever sealed.
+    async fn sealed(&self, path: &ModulePath, version: &Version) -> Result<Option<SealedContent>, StoreError>;
     /// Makes a host (lower case) public, durably: it is not claimed by publishing, and not unknown.
     async fn make_public(&self, host: &str, by: &str) -> Result<MakePublic, StoreError>;
     /// Undoes the claim of a host (lower case), which is not claimed again by publishing; or that it was made public.

@@ -11,10 +11,10 @@ use tokio::sync::watch;
 use super::limiter::{LIMITED_AT, SHUT_AT};
 use super::*;
 use crate::config::check_password_hash;
-use crate::module::{H1, ModulePath, Version};
+use crate::module::{ModulePath, Version};
 use crate::store::{
     Delete, Fresh, HostedIndex, HostedModule, KnownModules, Ledger, LedgerLine, MovePath, Moved, NewVersion, Publish, Release, Rev, Scope,
-    Seal, TokenHash, TokenRecord, VersionRecord, unix_now,
+    Seal, SealedContent, TokenHash, TokenRecord, VersionRecord, unix_now,
 };
 
 /// Tokens alone.
@@ -41,7 +41,7 @@ impl Records for Tokens {
     async fn seal(&self, _: &VersionRecord) -> Result<Seal, StoreError> {
         unreachable!()
     }
-    async fn sealed(&self, _: &ModulePath, _: &Version) -> Result<Option<(H1, H1)>, StoreError> {
+    async fn sealed(&self, _: &ModulePath, _: &Version) -> Result<Option<SealedContent>, StoreError> {
         unreachable!()
     }
     async fn make_public(&self, _: &str, _: &str) -> Result<crate::store::MakePublic, StoreError> {

@@ -38,9 +38,10 @@ use self::ledger::{Egress, Known, Noted};
 use self::shared::Shared;
 use super::{
     BlobId, Blobs, DataDir, Delete, Fresh, HostedIndex, HostedModule, KnownModules, Ledger, LedgerLine, MakePublic, MovePath, Moved,
-    NewVersion, OpenError, Pin, Publish, Records, Release, Rev, Seal, Staged, StoreError, Stores, TokenHash, TokenRecord, VersionRecord,
+    NewVersion, OpenError, Pin, Publish, Records, Release, Rev, Seal, SealedContent, Staged, StoreError, Stores, TokenHash, TokenRecord,
+    VersionRecord,
 };
-use crate::module::{H1, ModulePath, OwnerName, Version};
+use crate::module::{ModulePath, OwnerName, Version};
 use crate::observe::spawn_blocking;
 
 /// How long [`Records::writable`] believes what it saw.
@@ -172,10 +173,10 @@ impl Records for Embedded {
         self.ask(SealVersion(record.clone()), Vec::new()).await
     }
 
-    async fn sealed(&self, path: &ModulePath, version: &Version) -> Result<Option<(H1, H1)>, StoreError> {
+    async fn sealed(&self, path: &ModulePath, version: &Version) -> Result<Option<SealedContent>, StoreError> {
         let (shared, path, version) = (Arc::clone(&self.shared), path.clone(), version.clone());
         let sealed = blocking(move || shared.read(|index| effects::seal(index, &path, &version))).await?;
-        Ok(sealed.map(|sealed| (sealed.h1, sealed.go_mod_h1)))
+        Ok(sealed.map(|event::Sealed { h1, go_mod_h1, owner, .. }| SealedContent { h1, go_mod_h1, owner }))
     }
 
     async fn release_host(&self, host: &str, by: &str) -> Result<Release, StoreError> {

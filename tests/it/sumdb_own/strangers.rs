@@ -70,6 +70,49 @@ fn what_is_absent_and_what_is_not_in_sight_have_one_face() {
     assert_eq!(size(&gateway), 1);
 }
 
+fn delete(gateway: &Gateway, owner: &str, version: &str) {
+    let (admin, target) = (gateway.admin(), format!("{}/api/v1/packages/{owner}/go/{version}", gateway.url()));
+    curl::curl(&["--user", &format!("{}:{}", admin.user, admin.password), "-X", "DELETE"], &target, None).is(204);
+}
+
+#[test]
+fn a_record_stays_with_whose_it_was_when_the_path_becomes_another_s_or_public() {
+    let (gateway, _upstream) = world("");
+    let admin = gateway.admin();
+    for path in ["two.example.net/lib", "sec.example.net/lib"] {
+        publish(&gateway, "priv", &module(path));
+        looked_up(&gateway, &ask(&gateway, Some(&admin), &format!("lookup/{path}@v1.0.0")));
+        delete(&gateway, "priv", &format!("{path}/v1.0.0"));
+        gateway.cli(&["claim", "release", path]).ok();
+    }
+    publish(&gateway, "pub", &module_of("two.example.net/lib", "v1.1.0", "package a\n"));
+    gateway.cli(&["claim", "release", "sec.example.net"]).ok();
+    let answer = ask(&gateway, None, "lookup/two.example.net/lib@v1.1.0");
+    assert_eq!(answer.status, 200, "{}", answer.body_text());
+    for (path, never) in [("two.example.net/lib", "v1.0.9"), ("sec.example.net/lib", "v1.0.9")] {
+        let [recorded, never] = ["v1.0.0", never].map(|version| {
+            let answer = ask(&gateway, None, &format!("lookup/{path}@{version}"));
+            assert_eq!(answer.status, 404, "{path} {version}: {}", answer.body_text());
+            face(&answer, version)
+        });
+        assert_eq!(recorded, never, "{path}");
+    }
+    looked_up(&gateway, &ask(&gateway, Some(&admin), "lookup/two.example.net/lib@v1.0.0"));
+}
+
+#[test]
+fn the_head_of_a_look_up_gives_nothing_out() {
+    let (gateway, _upstream) = world("");
+    publish(&gateway, "pub", &module("corp.example.com/open"));
+    let target = format!("/sumdb/{}/lookup/corp.example.com/open@v1.0.0", key(&gateway).name());
+    assert_eq!((gateway.ask("HEAD", &target, &[]).status, gateway.ask("HEAD", &target.replace("open", "none"), &[]).status), (200, 404));
+    assert_eq!(size(&gateway), 0);
+    delete(&gateway, "pub", "corp.example.com/open/v1.0.0");
+    publish(&gateway, "pub", &module_of("corp.example.com/open", "v1.0.0", "package other\n"));
+    looked_up(&gateway, &ask(&gateway, None, "lookup/corp.example.com/open@v1.0.0"));
+    assert_eq!((gateway.ask("HEAD", &target, &[]).status, size(&gateway)), (200, 1));
+}
+
 #[test]
 fn where_nobody_reads_without_signing_in_hashes_are_for_readers_and_names_for_admins() {
     let (gateway, _upstream) = world("[access]\nanonymous = \"none\"\n");
