@@ -5,7 +5,6 @@
 //! have records of later ones, which are then published again, as they were, or not at all.
 
 use std::io::{self, Write};
-use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -44,12 +43,15 @@ impl Operations {
         Ok(Body::Stream { len: None, stream })
     }
 
-    /// What a backup made now holds. Our own checksum database is left out where it is damaged, which is one of its findings then.
+    /// What a backup made now holds. Our own checksum database is left out where it is damaged; that, and all else that a start would
+    /// refuse it for, is one of its findings then.
     pub async fn snapshot(&self, actor: &Actor) -> Result<Snapshot, OperationError> {
         let mut snapshot = self.stores.backup.snapshot().await?;
         match self.archived_log().await? {
-            Ok(Some(log)) => snapshot.add_log(log),
-            Ok(None) => {}
+            Ok(log) => {
+                log.into_iter().for_each(|log| snapshot.add_log(log));
+                self.log_wrong.iter().for_each(|wrong| snapshot.add_finding(format!("sumdb: {wrong}")));
+            }
             Err(wrong) => snapshot.add_finding(format!("sumdb/log: {wrong}: left out")),
         }
         self.audit.record_durably(actor, &[Event::Backup { versions: snapshot.versions() }]).await;
@@ -57,18 +59,18 @@ impl Operations {
     }
 
     /// Our own checksum database, also where the settings have it off. The error inside is the database's.
-    async fn archived_log(&self) -> Result<Result<Option<ArchivedLog>, Arc<OpenError>>, OperationError> {
-        if let Some(wrong) = &self.log_wrong {
-            return Ok(Err(wrong.clone()));
-        }
-        let (log, data) = (self.log.clone(), self.data.clone());
-        // Where it lags behind sumdb.head_path, it was told.
+    async fn archived_log(&self) -> Result<Result<Option<ArchivedLog>, OpenError>, OperationError> {
+        let (log, data, stop) = (self.log.clone(), self.data.clone(), self.stop.clone());
+        // A log that is whole is worth saving, whatever is wrong with sumdb.head_path; that was told.
         let settings = LogSettings { head_path: None, ..log_settings(&self.config) };
         let reading = spawn_blocking(move || match log {
-            Some(log) => log.archived().map(Some),
-            None => Log::look(&data, &settings)?.map(|log| log.archived()).transpose(),
+            Some(log) => log.archived(&stop).map(Some),
+            None => Log::look(&data, &settings, &stop)?.map(|log| log.archived(&stop)).transpose(),
         });
-        Ok(reading.await.map_err(|stopped| StoreError::Unavailable(Box::new(stopped)))?.map_err(Arc::new))
+        match reading.await.map_err(|stopped| StoreError::Unavailable(Box::new(stopped)))? {
+            Err(OpenError::Stopped) => Err(OperationError::Ending("no backup was taken".to_owned())),
+            read => Ok(read),
+        }
     }
 }
 

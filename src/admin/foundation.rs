@@ -89,7 +89,7 @@ impl Foundation {
     /// wrong with it keeps nobody from the rest, and is in [`Operations::log_wrong`].
     pub async fn look(config: Config) -> Result<(Self, Operations), OpenError> {
         let look = |data: &Arc<DataDir>, settings: &LogSettings| {
-            Ok(Log::look(data, settings).map_or_else(|wrong| (None, Some(wrong)), |log| (log, None)))
+            Ok(Log::look(data, settings, &Stop::default()).map_or_else(|wrong| (None, Some(wrong)), |log| (log, None)))
         };
         spawn_blocking(move || Self::open_blocking(config, look)).await?
     }

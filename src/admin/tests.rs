@@ -7,7 +7,9 @@ use serde_json::json;
 
 use super::*;
 use crate::durable::{Disk, Faults, Step};
+use crate::module::H1;
 use crate::store::Embedded;
+use crate::tlog::Record;
 
 async fn open(dir: &Path) -> (Foundation, Operations) {
     let settings = format!("data_dir = {:?}\n[upstream]\ngoproxy = \"off\"\nsumdb = \"off\"\n", dir.display());
@@ -89,6 +91,17 @@ async fn tokens_that_were_revoked_before_the_store_failed_are_named() {
     assert!(id.is_some_and(|id| id.len() > 4) && !of_one.contains("token-revoked"), "{error}: {trail}");
     let error = operations.call("token-revoke", json!({ "id": "ci" }), &actor).await.unwrap_err();
     assert!(matches!(error, OperationError::Store(_)), "nothing was done: {error:?}");
+}
+
+#[tokio::test]
+async fn a_backup_that_is_begun_ends_with_the_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let (foundation, operations) = open(&dir.path().join("data")).await;
+    let (path, version) = ("corp.example.com/a".parse().unwrap(), "v1.0.0".parse().unwrap());
+    let record = Record { path, version, zip: H1([0; 32]), go_mod: H1([1; 32]) };
+    operations.log.as_ref().unwrap().append(record).await.unwrap();
+    foundation.stop().ask();
+    assert!(matches!(operations.snapshot(&Actor::local(OPERATOR)).await, Err(OperationError::Ending(_))));
 }
 
 #[test]

@@ -11,12 +11,13 @@ use clap::Args;
 use super::connection::Connection;
 use super::{FAILED, Global, UsageError, out};
 use crate::admin::{BACKUP, Foundation, OPERATOR, Operations, log_settings};
-use crate::config::Config;
+use crate::config::{Config, Loaded, Source};
 use crate::durable::Disk;
 use crate::observe::audit::{Actor, Event};
 use crate::store::backup::{self, BackupError, Foot};
 use crate::store::{RestoreError, Restored, restore, restore_with_log};
-use crate::sumdb::log::{Log, LogSettings, carry, set_head_path_aside};
+use crate::sumdb::log::{Log, LogSettings, Yielded, carry, set_head_path_aside};
+use crate::tlog::VerifierKey;
 
 /// Bytes read at once.
 const PIECE_BYTES: usize = 128 << 10;
@@ -42,7 +43,8 @@ pub struct RestoreOptions {
     /// Carry the records of the gateway's own checksum database over into a new one, with a key that every client must be given
     ///
     /// A backup has no secret key, and a database put back to an older state would contradict what clients saw of it. A file that
-    /// sumdb.head_path names is renamed, to FILE.old-XXXXXXXX.
+    /// sumdb.head_path names is renamed, to FILE.old-XXXXXXXX, if it is of that database and the data directory is the one of the
+    /// settings file; with --data-dir it stays, as a gateway may be using it.
     #[arg(long)]
     new_log: bool,
 }
@@ -128,7 +130,8 @@ fn read(from: impl Read, to: impl Write, name: &str) -> Result<Foot, CopyError> 
 
 /// Puts a backup back into the data directory, which nothing may live in, and opens it.
 pub fn put(global: &Global, options: &RestoreOptions) -> anyhow::Result<ExitCode> {
-    let config = global.load(&[], &[])?.config;
+    let loaded = global.load(&[], &[])?;
+    let (is_own, config) = (is_of_settings(&loaded), loaded.config);
     let Options { file } = &options.archive;
     let restored = if options.archive.is_standard() {
         restored(&config, io::stdin().lock(), options.new_log)
@@ -138,16 +141,17 @@ pub fn put(global: &Global, options: &RestoreOptions) -> anyhow::Result<ExitCode
     }?;
     let Foot { versions, blobs, bytes, findings, .. } = &restored.foot;
     out::print(&format!("{}: {versions} hosted versions, {blobs} blobs, {bytes} bytes\n", config.data_dir.display()))?;
-    if options.new_log {
-        give_up(config.sumdb.head_path.as_deref())?;
+    if let Some(log) = &restored.log {
+        give_up(&config, is_own, &log.old)?;
     }
+    let restoring = Event::Restore { versions: *versions, key: restored.log.as_ref().map(|log| log.key.to_string()) };
     // What a start would stumble over is told now.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let text = runtime.block_on(async {
         let (_foundation, operations) = Foundation::look(config).await?;
-        operations.audit.record_durably(&Actor::local(OPERATOR), &[Event::Restore { versions: *versions }]).await;
+        operations.audit.record_durably(&Actor::local(OPERATOR), &[restoring]).await;
         let settings = LogSettings { head_path: None, ..log_settings(&operations.config) };
-        anyhow::Ok(match Log::look(&operations.data, &settings)? {
+        anyhow::Ok(match Log::look(&operations.data, &settings, &operations.stop)? {
             Some(log) => new_key(&log),
             None => {
                 no_log(&operations);
@@ -167,17 +171,36 @@ fn restored(config: &Config, archive: impl Read, new_log: bool) -> Result<Restor
     restore_with_log(&config.data_dir, archive, |folder| Ok(carry(folder, &host)?))
 }
 
-/// A new log begins: what watched over the old one would refuse it.
-fn give_up(head_path: Option<&Path>) -> anyhow::Result<()> {
-    let Some(path) = head_path else { return Ok(()) };
-    let aside = set_head_path_aside(path);
-    let aside = aside.with_context(|| format!("restored; but {} could not be renamed: move it away before a start", path.display()))?;
-    if let Some(aside) = aside {
+/// Whether the data directory is the one that the settings have, and not one that was named for this command.
+fn is_of_settings(loaded: &Loaded) -> bool {
+    let data_dir = loaded.settings.iter().find(|setting| setting.key == "data_dir");
+    data_dir.is_some_and(|setting| matches!(setting.source, Source::Default | Source::File(..)))
+}
+
+/// A new log begins: what watched over the old one, whose key this is, would refuse it. `is_own`: the data directory is the one of the
+/// settings, and so is `head_path`. Else a gateway may run by these settings while its backup is tried, and lives by that file.
+fn give_up(config: &Config, is_own: bool, old: &VerifierKey) -> anyhow::Result<()> {
+    let Some(path) = &config.sumdb.head_path else { return Ok(()) };
+    let (shown, data_dir) = (path.display(), config.data_dir.display());
+    let stays = |why: &str| {
         out::tell(&format!(
-            "sumdb.head_path: {} held a head of a database that is given up, and is {} now",
-            path.display(),
-            aside.display()
+            "warning: sumdb.head_path: {shown} stays, as {why}: before a start on {data_dir}, name another file there, or move this one \
+             away if no gateway writes it any more"
         ));
+    };
+    if !is_own {
+        if path.exists() {
+            stays("the data directory is not the one of the settings file");
+        }
+        return Ok(());
+    }
+    let yielded = set_head_path_aside(path, old);
+    match yielded.with_context(|| format!("restored; but {shown} could not be renamed: move it away before a start"))? {
+        Yielded::Absent => {}
+        Yielded::Foreign => stays("it holds no head of the database in the backup"),
+        Yielded::Aside(aside) => {
+            out::tell(&format!("sumdb.head_path: {shown} held a head of a database that is given up, and is {} now", aside.display()))
+        }
     }
     Ok(())
 }

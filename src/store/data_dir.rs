@@ -62,6 +62,8 @@ const INDEX: &str = "index";
 const LEDGER: &str = "ledger";
 /// Made by whoever keeps something there.
 const SUMDB: &str = "sumdb";
+/// Tells that there was a checksum log.
+pub(in crate::store) const LOG_VERIFIER: &str = "sumdb-verifier";
 const TMP: &str = "tmp";
 /// Which layout this is.
 const FORMAT_FILE: &str = "format";
@@ -343,7 +345,7 @@ impl DataDir {
 
     /// `sumdb-verifier`, which may not be there yet: outside `sumdb/`, so that it does not go with it.
     pub fn log_verifier(&self) -> PathBuf {
-        self.root.join("sumdb-verifier")
+        self.root.join(LOG_VERIFIER)
     }
 
     /// `tmp/`: on the same file system as all the others.
@@ -500,7 +502,13 @@ fn refuse_strangers(root: &Path, but: Option<&str>) -> Result<(), OpenError> {
             return Err(OpenError::NotOurs { dir: root.to_owned(), found: path });
         }
     }
-    Ok(())
+    // It tells of a log that may come back: another one beside it would be refused by every start.
+    let path = root.join(LOG_VERIFIER);
+    match path.try_exists() {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(OpenError::NotOurs { dir: root.to_owned(), found: path }),
+        Err(source) => Err(OpenError::NotReadable { path, source }),
+    }
 }
 
 fn sweep(tmp: &Path) -> Result<u64, OpenError> {

@@ -37,7 +37,7 @@ pub use embedded::{Embedded, HealReport};
 pub use finding::{Finding, FindingKind, Verified};
 pub(crate) use hex::hex;
 pub use holding::{Holding, MovePath, Moved, OverQuota};
-pub use restore::{CarryError, RestoreError, Restored, restore, restore_with_log};
+pub use restore::{CarriedLog, CarryError, RestoreError, Restored, restore, restore_with_log};
 pub use room::{GiveWay, RESERVE_BYTES, RESERVE_INODES};
 pub use staged::Staged;
 pub use token::{Scope, TokenHash, TokenRecord};

@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::archived::{LOG, shown};
 use super::backup::{self, ARCHIVED_HEAD, ARCHIVED_VERIFIER, BackupError, Counted, Foot, Head};
-use super::data_dir::{DataDir, Empty, FORMAT, OpenError, STAGED_RESTORE};
+use super::data_dir::{DataDir, Empty, FORMAT, LOG_VERIFIER, OpenError, STAGED_RESTORE};
 use super::hex::hex;
 use crate::tlog::{self, VerifierKey};
 
@@ -29,8 +29,17 @@ pub struct Restored {
     pub foot: Foot,
     /// Blobs whose content is not what their name says.
     pub damaged: Vec<String>,
-    /// A checksum log came with it.
-    pub has_log: bool,
+    /// The checksum log that was made of the one that came with it.
+    pub log: Option<CarriedLog>,
+}
+
+/// A checksum log that was made of an archived one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CarriedLog {
+    /// The key of the archived one.
+    pub old: VerifierKey,
+    /// Its own.
+    pub key: VerifierKey,
 }
 
 /// Why nothing was restored.
@@ -82,11 +91,12 @@ pub type CarryError = Box<dyn std::error::Error + Send + Sync>;
 /// [`RestoreError`]; nothing of the archive is left then, nor of the directory if it was not there, unless the disk fails between the
 /// last renames.
 pub fn restore(root: &Path, archive: impl Read) -> Result<Restored, RestoreError> {
-    put(root, archive, None::<fn(&Path) -> Result<(), CarryError>>)
+    put(root, archive, None::<fn(&Path) -> Result<CarriedLog, CarryError>>)
 }
 
 /// [`restore`], of an archive with a checksum log too: `carry` makes a log of it in the folder that it is given, as it will lie in the data
-/// directory, where `verifier`, `head` and the data tiles were unpacked. What it wrote is made durable with all the rest.
+/// directory, where `verifier`, `head` and the data tiles were unpacked. What it wrote is made durable with all the rest, and so is the file
+/// that tells of the log from then on.
 ///
 /// # Errors
 ///
@@ -94,12 +104,16 @@ pub fn restore(root: &Path, archive: impl Read) -> Result<Restored, RestoreError
 pub fn restore_with_log(
     root: &Path,
     archive: impl Read,
-    carry: impl FnOnce(&Path) -> Result<(), CarryError>,
+    carry: impl FnOnce(&Path) -> Result<CarriedLog, CarryError>,
 ) -> Result<Restored, RestoreError> {
     put(root, archive, Some(carry))
 }
 
-fn put(root: &Path, archive: impl Read, carry: Option<impl FnOnce(&Path) -> Result<(), CarryError>>) -> Result<Restored, RestoreError> {
+fn put(
+    root: &Path,
+    archive: impl Read,
+    carry: Option<impl FnOnce(&Path) -> Result<CarriedLog, CarryError>>,
+) -> Result<Restored, RestoreError> {
     let empty = DataDir::claim_empty(root)?.ok_or_else(|| RestoreError::NotEmpty(root.to_owned()))?;
     let stage = empty.tmp().join(STAGED_RESTORE);
     let disk = |path: &Path| {
@@ -111,7 +125,12 @@ fn put(root: &Path, archive: impl Read, carry: Option<impl FnOnce(&Path) -> Resu
         return Err(disk(&stage)(error));
     }
     let unpacked = unpack(&stage, archive, carry.is_some()).map_err(RestoreError::Backup).and_then(|restored| match carry {
-        Some(carry) if restored.has_log => carry(&stage.join(LOG)).map(|()| restored).map_err(RestoreError::Log),
+        Some(carry) if stage.join(LOG).exists() => {
+            let log = carry(&stage.join(LOG)).map_err(RestoreError::Log)?;
+            let text = format!("{}\n", log.key);
+            copy(&mut text.as_bytes(), LOG_VERIFIER, &stage.join(LOG_VERIFIER)).map_err(RestoreError::Backup)?;
+            Ok(Restored { log: Some(log), ..restored })
+        }
         _ => Ok(restored),
     });
     let restored = match unpacked {
@@ -157,7 +176,11 @@ fn unpack(stage: &Path, archive: impl Read, log_welcome: bool) -> Result<Restore
         },
     )?;
     let head = head.ok_or(BackupError::Cut)?;
-    Ok(Restored { head, foot, damaged, has_log: stage.join(LOG).exists() })
+    if !log_welcome && stage.join(LOG).exists() {
+        // It began one, and had no more of it.
+        return Err(holds_log(&stage.join(LOG)));
+    }
+    Ok(Restored { head, foot, damaged, log: None })
 }
 
 /// The log that is in an archive, as far as it was unpacked.

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures::future::join_all;
 use modgate::durable::{Disk, Faults, Step as DiskStep};
 use modgate::module::H1;
+use modgate::stop::Stop;
 use modgate::store::DataDir;
 use modgate::sumdb::log::{Append, Entry, Log, LogError, LogSettings, OpenError};
 use modgate::tlog::{Head, Lookup, ProofError, Proven, Record, SignedHead, Step, Tile, Tiles, consistency, inclusion, split_data};
@@ -374,10 +375,10 @@ fn where_a_log_was_no_other_is_made_and_a_log_that_is_looked_at_is_left_as_it_is
         let (dir, volume) = (memory_dir(), memory_dir());
         let head_path = volume.path().join("head");
         let data = |dir: &Path| Arc::new(DataDir::open(dir).unwrap());
-        assert!(Log::look(&data(dir.path()), &settings(Some(&head_path))).unwrap().is_none());
+        assert!(Log::look(&data(dir.path()), &settings(Some(&head_path)), &Stop::default()).unwrap().is_none());
         assert!(!dir.path().join("sumdb").exists() && !head_path.exists(), "nothing was made");
         fill(&open(dir.path(), Some(&head_path)).unwrap(), "a", 3).await;
-        let looked = Log::look(&data(dir.path()), &settings(Some(&head_path))).unwrap().unwrap();
+        let looked = Log::look(&data(dir.path()), &settings(Some(&head_path)), &Stop::default()).unwrap().unwrap();
         assert_eq!(looked.latest().head().size, 3);
         assert!(matches!(looked.append(record("b", 1)).await, Err(LogError::Closed)));
         let (witness, folder) = (dir.path().join("sumdb-verifier"), log_folder(dir.path()));
@@ -387,7 +388,7 @@ fn where_a_log_was_no_other_is_made_and_a_log_that_is_looked_at_is_left_as_it_is
                 let gone = open(dir.path(), Some(&head_path)).err().unwrap();
                 assert!(matches!(&gone, OpenError::Gone { witness, .. } if witness == known_by), "{gone}");
             }
-            assert!(matches!(Log::look(&data(dir.path()), &settings(Some(&head_path))), Err(OpenError::Gone { .. })));
+            assert!(matches!(Log::look(&data(dir.path()), &settings(Some(&head_path)), &Stop::default()), Err(OpenError::Gone { .. })));
             fs::remove_file(known_by).unwrap();
         }
         assert!(!folder.exists());

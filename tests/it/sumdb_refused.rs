@@ -120,6 +120,43 @@ fn a_head_path_that_is_named_later_is_written_with_a_warning() {
 }
 
 #[test]
+fn a_head_path_that_a_start_would_bring_up_to_date_is_no_finding_of_a_stopped_gateway() {
+    let (mut gateway, _upstream, volume) = watched();
+    let older = fs::read(volume.path().join("head")).unwrap();
+    publish(&gateway, "pub", &module("corp.example.com/later"));
+    looked_up(&gateway, &ask(&gateway, None, "lookup/corp.example.com/later@v1.0.0"));
+    gateway.terminate();
+    // As after a crash between the head and its copy.
+    fs::write(volume.path().join("head"), older).unwrap();
+    let unfound = |gateway: &Gateway| {
+        let check = gateway.cli(&["check"]);
+        assert!(!check.stdout.contains("sumdb: "), "{check}");
+        assert!(gateway.cli(&["verify"]).ok().ends_with("ok: 2 hosted, 0 cached\n"));
+    };
+    unfound(&gateway);
+    // And where it was never written.
+    gateway.configure(&gateway.settings().replace("/head\"", "/new\""));
+    unfound(&gateway);
+    assert!(!volume.path().join("new").exists());
+    gateway.start();
+    assert!(volume.path().join("new").exists());
+}
+
+#[test]
+fn a_log_that_is_whole_is_backed_up_whatever_is_wrong_with_its_head_path() {
+    let (mut gateway, _upstream, volume) = watched();
+    let key = key(&gateway);
+    gateway.terminate();
+    fs::write(volume.path().join("head"), "").unwrap();
+    let archive = volume.path().join("backup.tar");
+    let backup = gateway.cli(&["backup", archive.to_str().unwrap()]);
+    assert!(backup.code == Some(1) && backup.stderr.contains("sumdb: sumdb.head_path: "), "{backup}");
+    assert!(!backup.stderr.contains("left out"), "{backup}");
+    let refused = gateway.cli_over(&volume.path().join("restored"), &[], &["restore", archive.to_str().unwrap()]);
+    assert!(refused.failed().contains(&format!("the checksum database {} with 1 records", key.name())), "{refused}");
+}
+
+#[test]
 fn verify_and_check_find_what_the_log_lost_while_it_ran_and_since() {
     let (mut gateway, _upstream, volume) = watched();
     let (log, head_path) = (gateway.data_dir().join("sumdb/log"), volume.path().join("head"));

@@ -5,18 +5,22 @@ use std::io::{Cursor, Read as _, Write as _};
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 
 use modgate::durable::Disk;
 use modgate::observe::chain;
+use modgate::stop::Stop;
 use modgate::store::backup::BackupError;
-use modgate::store::{CarryError, DataDir, Embedded, OpenError, RestoreError, Restored, restore, restore_with_log};
-use modgate::sumdb::log::{Log, carry};
+use modgate::store::{CarriedLog, CarryError, DataDir, Embedded, OpenError, RestoreError, Restored, restore, restore_with_log};
+use modgate::sumdb::log::{self, Log, OwnName, carry};
 
 use super::store_backup::{first_file, sealed};
 use super::store_crash::{memory_dir, runtime};
 use super::sumdb_log::{fill, holds, settings};
 use super::sumdb_own::{ask, key, looked_up, module, publish, world};
+use crate::support::gateway::Gateway;
 use crate::support::go::Go;
+use crate::support::process;
 
 const FOOT: &str = "modgate-backup-end.json";
 
@@ -27,14 +31,14 @@ async fn archive(dir: &Path, records: usize) -> (Vec<u8>, Log) {
     let log = Log::open(&data, &settings(None)).unwrap();
     fill(&log, "a", records).await;
     let mut snapshot = stores.backup.snapshot().await.unwrap();
-    snapshot.add_log(log.archived().unwrap());
+    snapshot.add_log(log.archived(&Stop::default()).unwrap());
     fill(&log, "later", 300).await;
     let mut bytes = Vec::new();
     snapshot.write(&mut bytes).unwrap();
     (bytes, log)
 }
 
-fn make_log(folder: &Path) -> Result<(), CarryError> {
+fn make_log(folder: &Path) -> Result<CarriedLog, CarryError> {
     Ok(carry(folder, "new.example.com")?)
 }
 
@@ -52,12 +56,14 @@ fn the_records_of_any_number_become_a_log_with_a_new_key_that_goes_on() {
             let RestoreError::Backup(BackupError::HoldsLog { name, records: told }) = &refused else { panic!("{refused}") };
             assert_eq!((name.as_str(), *told), (old.key().name(), records as u64));
             assert!(!dir.path().join("restored").exists());
-            assert!(put_back(dir.path(), &archive).unwrap().has_log);
+            let carried = put_back(dir.path(), &archive).unwrap().log.unwrap();
+            assert_eq!(&carried.old, old.key());
             let names = Archive::names(&archive);
             assert!(!names.iter().any(|name| name.ends_with("/key") || name.contains("tile/8/0")), "{names:?}");
 
             let log = Log::open(&Arc::new(DataDir::open(&dir.path().join("restored")).unwrap()), &settings(None)).unwrap();
             assert!(log.key().name().starts_with("new.example.com/"), "{}", log.key());
+            assert_eq!(&carried.key, log.key());
             assert_eq!(log.latest().head().size, records as u64);
             let entries = fill(&log, "a", records).await;
             for entry in &entries {
@@ -141,19 +147,70 @@ fn an_archive_whose_records_are_not_those_of_its_head_is_refused_and_leaves_noth
 }
 
 #[test]
+fn an_archive_with_the_beginning_of_a_log_alone_is_damaged() {
+    runtime().block_on(async {
+        let dir = memory_dir();
+        let (whole, _) = archive(&dir.path().join("original"), 1).await;
+        let files = Archive::files(&whole);
+        for kept in ["verifier", "head", "tile/8/data/000"] {
+            let kept = |name: &str| name.strip_prefix("sumdb/log/").is_none_or(|name| name == kept) && name != FOOT;
+            let files: Vec<(&str, &[u8])> =
+                files[1..].iter().filter(|(name, _)| kept(name)).map(|(name, content)| (name.as_str(), content.as_slice())).collect();
+            let archive = sealed(&first_file(&whole), &files, 0, "");
+            let error = restore(&dir.path().join("restored"), Cursor::new(&archive)).unwrap_err();
+            assert!(matches!(error, RestoreError::Backup(BackupError::Damaged(_))), "{}", chain(&error));
+            assert!(matches!(put_back(dir.path(), &archive), Err(RestoreError::Log(_))));
+            assert!(!dir.path().join("restored").exists());
+        }
+    });
+}
+
+#[test]
+fn that_there_is_a_log_is_told_from_the_restore_on() {
+    runtime().block_on(async {
+        let dir = memory_dir();
+        let (whole, _) = archive(&dir.path().join("original"), 1).await;
+        let carried = put_back(dir.path(), &whole).unwrap().log.unwrap();
+        let data = DataDir::open(&dir.path().join("restored")).unwrap();
+        assert_eq!(OwnName::of(None, &data), OwnName::Off(carried.key.name().to_owned()));
+        fs::remove_dir_all(data.sumdb()).unwrap();
+        let gone = Log::look(&data, &settings(None), &Stop::default()).err().unwrap();
+        assert!(matches!(gone, log::OpenError::Gone { .. }), "{gone}");
+    });
+}
+
+#[test]
+fn reading_a_log_for_a_backup_ends_when_the_process_does() {
+    runtime().block_on(async {
+        let dir = memory_dir();
+        let (_, log) = archive(dir.path(), 3).await;
+        let stop = Stop::default();
+        stop.ask();
+        assert!(matches!(log.archived(&stop), Err(log::OpenError::Stopped)));
+        drop(log);
+        let data = DataDir::open(dir.path()).unwrap();
+        assert!(matches!(Log::look(&data, &settings(None), &stop), Err(log::OpenError::Stopped)));
+    });
+}
+
+#[test]
 fn a_restore_that_was_cut_between_its_renames_is_no_data_directory() {
     runtime().block_on(async {
         let dir = memory_dir();
         let (whole, _) = archive(&dir.path().join("original"), 3).await;
         let (root, cut) = (dir.path().join("restored"), dir.path().join("cut"));
         put_back(dir.path(), &whole).unwrap();
-        // The log alone has its place.
-        fs::create_dir_all(cut.join("tmp/restore/records")).unwrap();
-        fs::rename(root.join("sumdb"), cut.join("sumdb")).unwrap();
-        let again = restore_with_log(&cut, Cursor::new(&whole), make_log).unwrap_err();
-        assert!(matches!(&again, RestoreError::DataDir(OpenError::NotOurs { found, .. }) if found.ends_with("sumdb")), "{again}");
-        assert!(matches!(DataDir::open_on(&cut, Disk::default()), Err(OpenError::NotOurs { .. })));
-        assert!(cut.join("sumdb/log/key").exists(), "and it is left as it was");
+        // The log alone has its place, or the file that tells of it.
+        for placed in ["sumdb", "sumdb-verifier"] {
+            fs::create_dir_all(cut.join("tmp/restore/records")).unwrap();
+            fs::rename(root.join(placed), cut.join(placed)).unwrap();
+            let again = restore_with_log(&cut, Cursor::new(&whole), make_log).unwrap_err();
+            assert!(matches!(&again, RestoreError::DataDir(OpenError::NotOurs { found, .. }) if found.ends_with(placed)), "{again}");
+            assert!(matches!(DataDir::open_on(&cut, Disk::default()), Err(OpenError::NotOurs { .. })));
+            // And it is left as it was.
+            fs::rename(cut.join(placed), root.join(placed)).unwrap();
+        }
+        assert!(root.join("sumdb/log/key").exists());
     });
 }
 
@@ -185,11 +242,12 @@ fn a_restored_database_is_another_one_with_the_same_records_and_old_clients_are_
     let newest = fs::read(&head_path).unwrap();
 
     let restored = scratch.path().join("restored");
+    gateway.configure(&format!("data_dir = {restored:?}\n{}", gateway.settings()));
     let refused = gateway.cli_over(&restored, &[], &["restore", name]);
     assert!(refused.code == Some(1) && refused.stderr.contains(old.name()) && refused.stderr.contains("with 1 records"), "{refused}");
     assert!(refused.stderr.contains("restore with --new-log"), "{refused}");
     assert!(!restored.exists() && fs::read(&head_path).unwrap() == newest, "nothing was touched");
-    let ran = gateway.cli_over(&restored, &[], &["restore", "--new-log", name]);
+    let ran = restored_as_set(&gateway, name);
     let new = printed_key(ran.ok());
     assert!(ran.stdout.contains("checksum database: 1 records"), "{ran}");
     let aside: Vec<_> = fs::read_dir(volume.path()).unwrap().map(|file| file.unwrap().path()).collect();
@@ -216,6 +274,43 @@ fn a_restored_database_is_another_one_with_the_same_records_and_old_clients_are_
     assert!(told.stderr.contains(&words) && client.dialled().is_empty(), "{told}");
     assert_eq!(gateway.cli(&["check"]).stdout.lines().filter(|line| line.starts_with("sumdb: ")).count(), 0);
     gateway.restart();
+}
+
+/// `restore --new-log` into the data directory that the settings file names.
+fn restored_as_set(gateway: &Gateway, archive: &str) -> process::Ran {
+    let mut command = gateway.command_of(env!("CARGO_BIN_EXE_modgate"));
+    command.args(["restore", "--new-log", archive, "--config"]).arg(gateway.config_file());
+    process::run(command, Duration::from_secs(30))
+}
+
+#[test]
+fn a_backup_that_is_tried_beside_the_gateway_leaves_it_the_head_that_it_lives_by() {
+    let (scratch, volume) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let head_path = volume.path().join("head");
+    let (mut gateway, _upstream) = world(&format!("[sumdb]\nhead_path = {head_path:?}\n"));
+    publish(&gateway, "pub", &module("corp.example.com/a"));
+    looked_up(&gateway, &ask(&gateway, None, "lookup/corp.example.com/a@v1.0.0"));
+    let (file, head) = (scratch.path().join("backup.tar"), fs::read(&head_path).unwrap());
+    let name = file.to_str().unwrap();
+    gateway.cli(&["backup", name]).ok();
+    let (tried, other) = (scratch.path().join("tried"), scratch.path().join("other"));
+    let ran = gateway.cli_over(&tried, &[], &["restore", "--new-log", name]);
+    printed_key(ran.ok());
+    let stays = format!("sumdb.head_path: {} stays", head_path.display());
+    assert!(ran.stderr.contains(&stays) && ran.stderr.contains(&format!("before a start on {}", tried.display())), "{ran}");
+    let (code, told) = gateway.start_refused_in(&tried);
+    assert!(code == Some(1) && told.contains("is not a head of this log"), "{told}");
+    gateway.restart();
+    assert_eq!(fs::read(&head_path).unwrap(), head);
+
+    // Nor does a restore in earnest take what another database wrote there.
+    gateway.terminate();
+    fs::write(&head_path, "of another").unwrap();
+    gateway.configure(&format!("data_dir = {other:?}\n{}", gateway.settings()));
+    let ran = restored_as_set(&gateway, name);
+    printed_key(ran.ok());
+    assert!(ran.stderr.contains(&stays) && ran.stderr.contains("no head of the database in the backup"), "{ran}");
+    assert_eq!(fs::read_dir(volume.path()).unwrap().count(), 1);
 }
 
 #[test]

@@ -198,6 +198,8 @@ pub enum Event {
     Restore {
         /// Hosted versions in it.
         versions: u64,
+        /// The verifier key of the checksum database that was made of the one in it.
+        key: Option<String>,
     },
     /// Files of this trail, the oldest, were removed so that it stays within its bound.
     Trimmed {

@@ -51,6 +51,7 @@ pub(super) fn log(actor: &Actor, event: &Event) {
         shown = head("shown"),
         zip = text("zip"),
         go_mod = text("go_mod"),
+        key = text("key"),
     );
 }
 
@@ -110,7 +111,7 @@ mod tests {
             Event::Gc { removed: 1, bytes: 2 },
             Event::Purge { path: path(), version: Some(version()), removed: 1 },
             Event::Backup { versions: 1 },
-            Event::Restore { versions: 1 },
+            Event::Restore { versions: 1, key: Some(text()) },
             Event::Trimmed { file: text(), bytes: 1 },
             Event::SumdbFork { database: text(), kept: head(), shown: head() },
             Event::SumdbTrusted { database: text(), side: "kept", head: head() },

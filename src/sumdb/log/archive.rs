@@ -11,6 +11,8 @@ use super::open::{OpenError, read, sign_anew};
 use super::reread::{Reread, compare, reread};
 use super::{Log, Shared};
 use crate::durable::Disk;
+use crate::stop::Stop;
+use crate::store::CarriedLog;
 use crate::store::backup::{ARCHIVED_VERIFIER, ArchivedLog};
 use crate::tlog::{KeyError, SignedHead, Tile, VerifierKey};
 
@@ -20,12 +22,12 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// [`OpenError`] where the log is not what its head signs.
-    pub fn archived(&self) -> Result<ArchivedLog, OpenError> {
+    /// [`OpenError`] where the log is not what its head signs; [`OpenError::Stopped`] once `stop` is asked.
+    pub fn archived(&self, stop: &Stop) -> Result<ArchivedLog, OpenError> {
         let Shared { layout, head, .. } = &*self.shared;
         let head = head.load_full();
         let mut tiles = Vec::new();
-        reread(layout, head.head(), |read| -> Result<(), OpenError> {
+        reread(layout, head.head(), stop, |read| {
             match read {
                 Reread::Hashes(tile, content) => compare(layout, tile, content)?,
                 Reread::Records { tile, bytes, .. } => tiles.push((tile.full(), layout.tile(tile), bytes)),
@@ -44,21 +46,22 @@ impl Log {
 /// # Errors
 ///
 /// [`OpenError`]; the folder is no log then.
-pub fn carry(folder: &Path, host: &str) -> Result<(), OpenError> {
+pub fn carry(folder: &Path, host: &str) -> Result<CarriedLog, OpenError> {
     let (layout, disk) = (Layout::new(folder.to_owned()), Disk::default());
     let (verifier, head) = (folder.join(ARCHIVED_VERIFIER), layout.head());
     let lost = |path: &Path| OpenError::Lost { path: path.to_owned() };
-    let key = read(&verifier)?.ok_or_else(|| lost(&verifier))?;
-    let key = std::str::from_utf8(&key).map_err(|_| KeyError::Malformed).and_then(|key| key.trim_end().parse::<VerifierKey>());
-    let key = key.map_err(|source| OpenError::Key { path: verifier.clone(), source })?;
+    let text = read(&verifier)?.ok_or_else(|| lost(&verifier))?;
+    let old = std::str::from_utf8(&text).map_err(|_| KeyError::Malformed).and_then(|key| key.trim_end().parse::<VerifierKey>());
+    let old = old.map_err(|source| OpenError::Key { path: verifier.clone(), source })?;
     let note = read(&head)?.ok_or_else(|| lost(&head))?;
-    let signed = SignedHead::open(note, &key).map_err(|source| OpenError::Head { path: head, source })?;
-    reread(&layout, signed.head(), |read| match read {
+    let signed = SignedHead::open(note, &old).map_err(|source| OpenError::Head { path: head, source })?;
+    reread(&layout, signed.head(), &Stop::default(), |read| match read {
         Reread::Hashes(tile, content) => write(&disk, &layout, tile, content),
         Reread::Records { .. } => Ok(()),
     })?;
     disk.unlink(&verifier)?;
-    sign_anew(&disk, &layout, host, signed.head())
+    let key = sign_anew(&disk, &layout, host, signed.head())?;
+    Ok(CarriedLog { old, key })
 }
 
 fn write(disk: &Disk, layout: &Layout, tile: Tile, content: &[u8]) -> Result<(), OpenError> {

@@ -75,20 +75,34 @@ pub(super) fn write(disk: &Disk, path: &Path, note: &[u8]) -> Result<(), Durable
     disk.write(folder(path), path, note)
 }
 
-/// Gives what lies there another name beside it, `FILE.old-XXXXXXXX`, which is given; `None` where nothing does. For who begins a new log.
+/// What became of a `head_path` whose log is given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Yielded {
+    /// Nothing lies there.
+    Absent,
+    /// What lies there is no head of that log, and stays.
+    Foreign,
+    /// The head has this name now.
+    Aside(PathBuf),
+}
+
+/// Gives the head that lies there another name beside it, `FILE.old-XXXXXXXX`, if it is of the log with this key. For who begins a new one.
 ///
 /// # Errors
 ///
 /// [`OpenError::Read`], [`OpenError::Write`].
-pub fn set_aside(path: &Path) -> Result<Option<PathBuf>, OpenError> {
-    let Some(content) = read(path)? else { return Ok(None) };
+pub fn set_aside(path: &Path, key: &VerifierKey) -> Result<Yielded, OpenError> {
+    let Some(content) = read(path)? else { return Ok(Yielded::Absent) };
+    if SignedHead::open(content.clone(), key).is_err() {
+        return Ok(Yielded::Foreign);
+    }
     let digest = Sha256::digest(&content);
     let mut name = path.file_name().unwrap_or_default().to_owned();
     // The same content has the same name: nothing is lost where there is such a file.
     name.push(format!(".old-{:02x}{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2], digest[3]));
     let aside = path.with_file_name(name);
     Disk::default().rename(path, &aside)?;
-    Ok(Some(aside))
+    Ok(Yielded::Aside(aside))
 }
 
 /// The folder that it lies in.

@@ -27,7 +27,7 @@ use moka::sync::Cache as Recent;
 use tokio::sync::{mpsc, oneshot};
 
 pub use archive::carry;
-pub use head_path::{folder as head_path_folder, set_aside as set_head_path_aside};
+pub use head_path::{Yielded, folder as head_path_folder, set_aside as set_head_path_aside};
 pub use layout::TileError;
 pub use open::OpenError;
 pub use own_name::OwnName;
@@ -40,6 +40,7 @@ use self::open::Opened;
 use crate::durable::DurableError;
 use crate::module::{ModulePath, Version};
 use crate::observe::spawn_blocking;
+use crate::stop::Stop;
 use crate::store::DataDir;
 use crate::tlog::{GrowError, Lookup, Record, SignedHead, Tile, TileLevel, VerifierKey, write_data};
 
@@ -187,7 +188,7 @@ impl Log {
     pub fn open(data: &Arc<DataDir>, settings: &LogSettings) -> Result<Self, OpenError> {
         let opened = open::open(data, settings)?;
         let (key, data_bytes) = (opened.key.clone(), opened.data_bytes);
-        let mut log = Self::of(opened, settings);
+        let mut log = Self::of(opened, settings.head_path.clone());
         let (queue, asks) = mpsc::channel(BATCH_MAX);
         let committer = Committer::new(Arc::clone(data), Arc::clone(&log.shared), key, data_bytes, settings.head_path.clone());
         let thread = std::thread::Builder::new().name("modgate-log".to_owned()).spawn(move || committer.run(asks));
@@ -200,15 +201,16 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// Those of [`Log::open`].
-    pub fn look(data: &DataDir, settings: &LogSettings) -> Result<Option<Self>, OpenError> {
-        Ok(open::look(data, settings)?.map(|opened| Self::of(opened, settings)))
+    /// Those of [`Log::open`]; [`OpenError::Stopped`] once `stop` is asked.
+    pub fn look(data: &DataDir, settings: &LogSettings, stop: &Stop) -> Result<Option<Self>, OpenError> {
+        // A head_path that a start would write anew, or bring up to date, was judged, and nobody has written it.
+        Ok(open::look(data, settings, stop)?.map(|opened| Self::of(opened, None)))
     }
 
-    fn of(opened: Opened, settings: &LogSettings) -> Self {
+    fn of(opened: Opened, head_path: Option<PathBuf>) -> Self {
         let Opened { layout, key, head, index, .. } = opened;
         let shared = Arc::new(Shared::new(layout, index, head));
-        Self { shared, key: key.verifier(), head_path: settings.head_path.clone(), queue: None, committer: None }
+        Self { shared, key: key.verifier(), head_path, queue: None, committer: None }
     }
 
     /// The log's name and public key.

@@ -16,8 +16,9 @@ use super::layout::{Layout, TileError};
 use super::reread::{Reread, compare, reread};
 use super::{LogSettings, head_path};
 use crate::durable::{Disk, DurableError};
+use crate::stop::Stop;
 use crate::store::DataDir;
-use crate::tlog::{GrowError, Hash, Head, KeyError, NoteError, ProofError, SignedHead, SignerKey};
+use crate::tlog::{GrowError, Hash, Head, KeyError, NoteError, ProofError, SignedHead, SignerKey, VerifierKey};
 
 /// Below `sumdb/`.
 pub(super) const LOG: &str = "log";
@@ -151,6 +152,9 @@ pub enum OpenError {
     /// The log's thread.
     #[error("cannot start the checksum log: {0}")]
     Thread(#[source] io::Error),
+    /// It was not read to its end.
+    #[error("the process ends")]
+    Stopped,
 }
 
 /// A log as it was found.
@@ -171,7 +175,7 @@ pub(super) fn open(data: &DataDir, settings: &LogSettings) -> Result<Opened, Ope
     }
     // Whoever was killed before its last fsync left names that the next power failure would take back.
     disk.sync_up_to(data.root(), &folder)?;
-    let opened = read_log(data, folder)?;
+    let opened = read_log(data, folder, &Stop::default())?;
     let Opened { layout, key, head, .. } = &opened;
     if let Some(path) = &settings.head_path {
         let standing = head_path::judge(path, layout, &key.verifier(), head)?;
@@ -185,12 +189,12 @@ pub(super) fn open(data: &DataDir, settings: &LogSettings) -> Result<Opened, Ope
 }
 
 /// The log as it is, if there is one: judged like at a start, and nothing is made or written.
-pub(super) fn look(data: &DataDir, settings: &LogSettings) -> Result<Option<Opened>, OpenError> {
+pub(super) fn look(data: &DataDir, settings: &LogSettings, stop: &Stop) -> Result<Option<Opened>, OpenError> {
     let folder = folder(data);
     if !is_there(&folder)? {
         return refuse_gone(data, &folder, settings).map(|()| None);
     }
-    let opened = read_log(data, folder)?;
+    let opened = read_log(data, folder, stop)?;
     if let Some(path) = &settings.head_path {
         head_path::judge(path, &opened.layout, &opened.key.verifier(), &opened.head)?;
     }
@@ -216,7 +220,7 @@ fn refuse_gone(data: &DataDir, folder: &Path, settings: &LogSettings) -> Result<
 }
 
 /// Reads all of a log, which must be the one that was there.
-fn read_log(data: &DataDir, folder: PathBuf) -> Result<Opened, OpenError> {
+fn read_log(data: &DataDir, folder: PathBuf, stop: &Stop) -> Result<Opened, OpenError> {
     let layout = Layout::new(folder);
     let key = read_key(layout.key())?;
     let path = layout.head();
@@ -227,7 +231,7 @@ fn read_log(data: &DataDir, folder: PathBuf) -> Result<Opened, OpenError> {
         let known = String::from_utf8_lossy(&known).trim_end().to_owned();
         return Err(OpenError::Other { folder: layout.folder().to_owned(), witness, found: key.verifier().to_string(), known });
     }
-    let (index, data_bytes) = read_all(&layout, head.head())?;
+    let (index, data_bytes) = read_all(&layout, head.head(), stop)?;
     Ok(Opened { layout, key, head, index, data_bytes })
 }
 
@@ -241,10 +245,11 @@ fn make(disk: &Disk, sumdb: &Path, host: &str) -> Result<(), OpenError> {
 }
 
 /// Gives a log a new key, which is named after the host, and has it sign this head; both durable.
-pub(super) fn sign_anew(disk: &Disk, layout: &Layout, host: &str, head: &Head) -> Result<(), OpenError> {
+pub(super) fn sign_anew(disk: &Disk, layout: &Layout, host: &str, head: &Head) -> Result<VerifierKey, OpenError> {
     let key = SignerKey::generate(host).map_err(|source| OpenError::Host { host: host.to_owned(), source })?;
     disk.write(layout.folder(), &layout.key(), format!("{}\n", key.secret()).as_bytes())?;
-    Ok(disk.write(layout.folder(), &layout.head(), key.sign(head).note())?)
+    disk.write(layout.folder(), &layout.head(), key.sign(head).note())?;
+    Ok(key.verifier())
 }
 
 pub(super) fn read_key(path: PathBuf) -> Result<SignerKey, OpenError> {
@@ -264,9 +269,9 @@ pub(super) fn read(path: &Path) -> Result<Option<Bytes>, OpenError> {
 
 /// Reads every tile: what the head signs is made of these records, and every hash that will be handed out follows from them.
 /// Gives the index, and how long the records of the last data tile are, if that is not full.
-fn read_all(layout: &Layout, signed: &Head) -> Result<(Index, u64), OpenError> {
+fn read_all(layout: &Layout, signed: &Head, stop: &Stop) -> Result<(Index, u64), OpenError> {
     let (index, mut data_bytes) = (Index::default(), 0);
-    reread(layout, signed, |read| -> Result<(), OpenError> {
+    reread(layout, signed, stop, |read| {
         match read {
             Reread::Hashes(tile, content) => compare(layout, tile, content)?,
             Reread::Records { tile, first, records, bytes } => {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::layout::{Layout, TileError};
 use super::open::OpenError;
+use crate::stop::Stop;
 use crate::tlog::{GrowError, Hash, Head, Record, RecordText, Step, Tile, TileLevel, Tiles, grow, write_data};
 
 /// What was read, or follows from it.
@@ -27,15 +28,24 @@ pub(super) enum Reread<'a> {
 ///
 /// # Errors
 ///
-/// Those of `on`, and [`OpenError`] where the records make another tree. What was given before is proven by nothing then.
-pub(super) fn reread<E: From<OpenError>>(layout: &Layout, signed: &Head, mut on: impl FnMut(Reread<'_>) -> Result<(), E>) -> Result<(), E> {
+/// Those of `on`, [`OpenError::Stopped`] once `stop` is asked, and another where the records make another tree. What was given before is
+/// proven by nothing then.
+pub(super) fn reread(
+    layout: &Layout,
+    signed: &Head,
+    stop: &Stop,
+    mut on: impl FnMut(Reread<'_>) -> Result<(), OpenError>,
+) -> Result<(), OpenError> {
     let (mut head, mut edge) = (Head::empty(), Tiles::default());
     for tile in Tile::new_data(0, signed.size) {
-        let texts = layout.records(tile, tile.width()).map_err(OpenError::from)?;
+        if stop.is_asked() {
+            return Err(OpenError::Stopped);
+        }
+        let texts = layout.records(tile, tile.width())?;
         let records = parsed(layout, tile, head.size, &texts)?;
         on(Reread::Records { tile, first: head.size, records: &records, bytes: write_data(&texts).len() as u64 })?;
         let leaves: Vec<Hash> = texts.iter().map(RecordText::hash).collect();
-        let Step::Done(grown) = grow(&head, &leaves, &edge).map_err(OpenError::from)? else { break };
+        let Step::Done(grown) = grow(&head, &leaves, &edge)? else { break };
         for (tile, content) in grown.tiles {
             if tile.is_full() {
                 on(Reread::Hashes(tile, &content))?;
@@ -43,13 +53,13 @@ pub(super) fn reread<E: From<OpenError>>(layout: &Layout, signed: &Head, mut on:
             keep(&mut edge, tile, content);
         }
         head = grown.head;
-        edge = right_edge(&head, &edge).map_err(OpenError::from)?;
+        edge = right_edge(&head, &edge)?;
     }
     if head != *signed {
         let folder = layout.folder().to_owned();
-        return Err(OpenError::Disagrees { folder, size: head.size, found: head.root, signed: signed.root }.into());
+        return Err(OpenError::Disagrees { folder, size: head.size, found: head.root, signed: signed.root });
     }
-    for tile in edge_tiles(&head).map_err(OpenError::from)? {
+    for tile in edge_tiles(&head)? {
         on(Reread::Hashes(tile, edge.get(tile).unwrap_or_default()))?;
     }
     Ok(())

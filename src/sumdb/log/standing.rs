@@ -17,20 +17,9 @@ pub struct LogFinding {
     pub text: String,
 }
 
-/// Why reading ended early.
-enum Ended {
-    Stopped,
-    Wrong(OpenError),
-}
-
-impl From<OpenError> for Ended {
-    fn from(error: OpenError) -> Self {
-        Self::Wrong(error)
-    }
-}
-
 impl Log {
-    /// Whether key, head and `head_path` are what they were: a few small files. Blocks.
+    /// Whether key, head and `head_path` are what they were: a few small files. Of a log that was opened to be read, `head_path` is not
+    /// looked at again. Blocks.
     pub fn standing(&self) -> Vec<LogFinding> {
         let Shared { layout, head, .. } = &*self.shared;
         // Before the files are read: those may only be newer.
@@ -64,13 +53,13 @@ impl Log {
     pub fn verify(&self, stop: &Stop) -> Vec<LogFinding> {
         let Shared { layout, head, .. } = &*self.shared;
         let (head, mut findings) = (head.load_full(), self.standing());
-        let ended = reread(layout, head.head(), |read| match read {
-            _ if stop.is_asked() => Err(Ended::Stopped),
-            Reread::Hashes(tile, content) => Ok(compare(layout, tile, content).map_err(OpenError::from)?),
+        let ended = reread(layout, head.head(), stop, |read| match read {
+            Reread::Hashes(tile, content) => Ok(compare(layout, tile, content)?),
             Reread::Records { .. } => Ok(()),
         });
-        if let Err(Ended::Wrong(error)) = ended {
-            findings.push(LogFinding { path: layout.folder().to_owned(), text: error.to_string() });
+        match ended {
+            Ok(()) | Err(OpenError::Stopped) => {}
+            Err(error) => findings.push(LogFinding { path: layout.folder().to_owned(), text: error.to_string() }),
         }
         findings
     }
