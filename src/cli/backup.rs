@@ -190,7 +190,7 @@ fn give_up(config: &Config, is_own: bool, old: &VerifierKey) -> anyhow::Result<(
     };
     if !is_own {
         if path.exists() {
-            stays("the data directory is not the one of the settings file");
+            stays("the data directory was named for this command alone");
         }
         return Ok(());
     }
