@@ -198,14 +198,15 @@ async fn greet(operations: &Operations, reached: &Reached, new_token: Option<&st
         None => Checksums::Private(operations.all_private_names().await?),
     };
     let token_file = absolute(&config.data_dir.join(ADMIN_TOKEN_FILE))?;
+    let trust = certificates::trust(config)?;
     let mut text = if config.file.is_some() {
-        paste::serving(reached, &checksums)
+        paste::serving(reached, trust.as_ref(), &checksums)
     } else {
         let samples = samples::write(&absolute(&config.data_dir)?)?;
         if let Checksums::Private(names) = &mut checksums {
             names.insert(samples::HOST.to_owned());
         }
-        paste::first_run(reached, &token_file, certificates::trust(config)?.as_ref(), &checksums, &samples)
+        paste::first_run(reached, &token_file, trust.as_ref(), &checksums, &samples)
     };
     if let Some(token) = new_token {
         tracing::info!(file = %token_file.display(), "made an admin token");

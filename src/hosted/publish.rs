@@ -55,7 +55,7 @@ impl Published {
                 ),
             };
             let hosts = format!("\"$(go env GONOSUMDB),{host}\"");
-            text += &format!("{means}Tell go that no public checksum database knows it: {}\n", no_sumdb(&hosts));
+            text += &format!("{means}Clients whose GOSUMDB is not this gateway's have to be told, too: {}\n", no_sumdb(&hosts));
         }
         text
     }

@@ -149,9 +149,20 @@ pub fn home(reached: &Reached, checksums: &Checksums) -> String {
     text
 }
 
-/// What `serve` prints with a settings file.
-pub fn serving(reached: &Reached, checksums: &Checksums) -> String {
-    format!("modgate is running. On developers' machines:\n\n{}\n", client_lines(reached, checksums))
+/// What `serve` prints with a settings file. `trust`: of a CA of its own.
+pub fn serving(reached: &Reached, trust: Option<&Trust>, checksums: &Checksums) -> String {
+    let mut text = format!("modgate is running. On developers' machines:\n\n{}", client_lines(reached, checksums));
+    if let (Some(_), Some(Trust { bundle, ca })) = (&reached.https, trust) {
+        let _ = writeln!(
+            text,
+            "export SSL_CERT_FILE={}   # a copy of it: this gateway has a CA of its own. Elsewhere than on Linux add {} to the system's \
+             certificates",
+            shell_path(bundle),
+            ca.display()
+        );
+    }
+    text.push('\n');
+    text
 }
 
 fn client_lines(reached: &Reached, checksums: &Checksums) -> String {
@@ -256,7 +267,7 @@ mod tests {
             assert!(command.starts_with(&format!("go env -w {name}=")), "{command}");
             for text in [
                 home(&reached, &checksums),
-                serving(&reached, &checksums),
+                serving(&reached, None, &checksums),
                 first_run(&reached, Path::new("/token"), None, &checksums, &samples),
             ] {
                 assert!(text.contains(&command), "{text}");

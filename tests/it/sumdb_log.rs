@@ -360,12 +360,29 @@ fn a_log_behind_head_path_is_refused_and_one_ahead_brings_it_up_to_date() {
         fs::write(&head_path, at_five.note()).unwrap();
         assert_eq!(open(dir.path(), Some(&head_path)).unwrap().latest(), at_seven);
         assert_eq!(fs::read(&head_path).unwrap(), **at_seven.note());
+        // Two that sign with one key: the one that finds the other's head there signs nothing more.
+        let log = open(dir.path(), Some(&head_path)).unwrap();
+        fs::write(&head_path, at_five.note()).unwrap();
+        for _ in 0..2 {
+            assert!(matches!(log.append(record("e", 1)).await, Err(LogError::HeadPath { .. })));
+        }
+        assert_eq!(log.latest(), at_seven);
+        fs::write(&head_path, at_seven.note()).unwrap();
+        fill(&log, "f", 1).await;
+        drop(log);
         // Another log's.
         let other = memory_dir();
         drop(open(other.path(), None).unwrap());
         assert!(matches!(open(other.path(), Some(&head_path)), Err(OpenError::HeadPath { .. })));
         fs::write(&head_path, Bytes::from_static(b"no head")).unwrap();
         assert!(matches!(open(dir.path(), Some(&head_path)), Err(OpenError::HeadPath { .. })));
+        // Neither waited for nor read without end.
+        fs::remove_file(&head_path).unwrap();
+        for device in ["/dev/zero", "/dev/tty"] {
+            std::os::unix::fs::symlink(device, &head_path).unwrap();
+            assert!(matches!(open(dir.path(), Some(&head_path)), Err(OpenError::Read { .. })), "{device}");
+            fs::remove_file(&head_path).unwrap();
+        }
     });
 }
 

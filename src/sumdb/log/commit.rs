@@ -6,8 +6,9 @@
 //! 1. **Tiles**: records and hashes are written behind what is committed, and the new head, signed, to a file without a name. All of
 //!    them are fsynced at once, with the folders of files that are new. *Crash before or within: they lie beyond the head, where nobody
 //!    looks; the next commit writes over them. The new head is swept away.*
-//! 2. **Commit**: the new head is renamed into place, and its folder fsynced. *Crash before: nothing happened. Crash after: the records
-//!    are in the log, though nobody was told.*
+//! 2. **Commit**: `head_path` is looked at first, and must hold the head before this: whoever else signs with a copy of this log has
+//!    written there. Then the new head is renamed into place, and its folder fsynced. *Crash before: nothing happened. Crash after: the
+//!    records are in the log, though nobody was told.*
 //! 3. **Head path**: the same head is written to `head_path`. *Crash before: the log is ahead of it, and holds it; the start writes
 //!    it again.*
 //! 4. **Show**: readers see the new head, then the new records by their names.
@@ -187,6 +188,12 @@ impl Committer {
     fn settle(&mut self) -> Result<(), LogError> {
         let Some(staged) = &mut self.staged else { return Ok(()) };
         let (disk, head) = (self.data.disk(), self.shared.layout.head());
+        if let Some(path) = &self.head_path
+            // The staged one is there if the commit before this got that far, and failed.
+            && !head_path::holds(path, &[&self.shared.head.load(), &staged.head])
+        {
+            return Err(LogError::HeadPath { path: path.clone() });
+        }
         match staged.note.take() {
             Some(note) => disk.name(note, &head)?,
             None => disk.write(&self.data.tmp(), &head, staged.head.note())?,

@@ -75,6 +75,11 @@ pub(super) fn write(disk: &Disk, path: &Path, note: &[u8]) -> Result<(), Durable
     disk.write(folder(path), path, note)
 }
 
+/// Whether one of these heads lies there, byte for byte.
+pub(super) fn holds(path: &Path, heads: &[&SignedHead]) -> bool {
+    read(path).ok().flatten().is_some_and(|note| heads.iter().any(|head| note == head.note()))
+}
+
 /// What became of a `head_path` whose log is given up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Yielded {

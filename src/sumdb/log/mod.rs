@@ -72,6 +72,14 @@ pub enum LogError {
     /// It does not grow.
     #[error("the checksum log: {0}")]
     Grow(#[from] GrowError),
+    /// `head_path` does not hold the head that was written there last.
+    #[error(
+        "sumdb.head_path: {} is not as this gateway left it: its volume is gone, or another gateway with a copy of this log writes there; nothing is signed until it is put back, or a start has judged it", path.display()
+    )]
+    HeadPath {
+        /// The file.
+        path: PathBuf,
+    },
     /// The process ends, or the log was opened to be read.
     #[error("the checksum log is closed")]
     Closed,

@@ -5,8 +5,8 @@
 //! there is one is told by a file outside its folder too, which holds the verifier key: without it a folder that is gone would be a
 //! first start. *Crash before that file is written: nothing of the log was handed out, and the next start writes it.*
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -24,6 +24,9 @@ use crate::tlog::{GrowError, Hash, Head, KeyError, NoteError, ProofError, Signed
 pub(super) const LOG: &str = "log";
 /// Below `sumdb/`: a log that is being made.
 const UNMADE: &str = "log.new";
+
+/// Longest of the small files: paths are some 4 KiB at most, all else is shorter.
+const SMALL_BYTES_MAX: u64 = 64 << 10;
 
 /// Why the log is not opened; the text is for the operator.
 #[derive(Debug, thiserror::Error)]
@@ -258,9 +261,20 @@ pub(super) fn read_key(path: PathBuf) -> Result<SignerKey, OpenError> {
     key.map_err(|source| OpenError::Key { path, source })
 }
 
-/// A file's content, if it is there.
+/// The content of a key, a head or a note, if it is there. What is no file, or longer than any of these, is an error.
 pub(super) fn read(path: &Path) -> Result<Option<Bytes>, OpenError> {
-    match fs::read(path) {
+    let content = || {
+        // A pipe would be waited for, and a device read without end.
+        if !fs::metadata(path)?.is_file() {
+            return Err(io::Error::other("it is no regular file"));
+        }
+        let mut content = Vec::new();
+        match File::open(path)?.take(SMALL_BYTES_MAX + 1).read_to_end(&mut content)? as u64 {
+            0..=SMALL_BYTES_MAX => Ok(content),
+            _ => Err(io::Error::other("it is too long")),
+        }
+    };
+    match content() {
         Ok(content) => Ok(Some(content.into())),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(OpenError::Read { path: path.to_owned(), source }),

@@ -38,6 +38,10 @@ impl Log {
                     Ok(head) if head.head().size < known.head().size => {
                         format!("it holds a head of {} records, and the log has {}", head.head().size, known.head().size)
                     }
+                    // It may be newer than what is known for a moment.
+                    Ok(found) if found.head().size == known.head().size && found.head().root != known.head().root => {
+                        format!("it holds another head of {} records than the log's: somebody else signs with its key", known.head().size)
+                    }
                     Ok(_) => continue,
                     Err(error) => format!("it holds no head of the log: {error}"),
                 },
