@@ -6,12 +6,13 @@
 
 use std::sync::Arc;
 
+use moka::sync::Cache as Memory;
 use tracing::Instrument as _;
 
 use super::{Answer, Caller, Gateway, Refusal, View, given_out};
 use crate::cache::{Asker, CacheError, Known};
 use crate::egress::{Denied, Verdict};
-use crate::hosted::Recorded;
+use crate::hosted::{Recorded, Sight};
 use crate::module::{ModulePath, OwnerName, Version};
 use crate::observe::audit::{Actor, Audit, Event};
 use crate::observe::chain;
@@ -19,6 +20,9 @@ use crate::observe::metrics::{LogMetrics, OwnerClass};
 use crate::protocol::{Base, SumdbWhat};
 use crate::sumdb::log::{Append, Entry, Log, LogError};
 use crate::tlog::{Record, Tile, TileLevel};
+
+/// Numbers of records that are remembered as public: a few megabytes.
+const PUBLIC_MAX: u64 = 65_536;
 
 /// Our own checksum database, and where it is told what it did.
 #[derive(Clone)]
@@ -29,9 +33,16 @@ pub struct OwnDatabase {
     pub audit: Audit,
     /// Numbers.
     pub metrics: LogMetrics,
+    /// Records of versions that nothing hosted was sealed as when they were there already: they are copies of public ones for good.
+    public: Memory<u64, ()>,
 }
 
 impl OwnDatabase {
+    /// Over this log.
+    pub fn new(log: Arc<Log>, audit: Audit, metrics: LogMetrics) -> Self {
+        Self { log, audit, metrics, public: Memory::new(PUBLIC_MAX) }
+    }
+
     /// The last part of its name.
     fn hash(&self) -> &str {
         self.log.key().name().rsplit('/').next().unwrap_or_default()
@@ -166,9 +177,8 @@ impl Gateway {
         if !verdict.is_public() {
             return Err(self.miss(&view, verdict, self.reader(caller)).await);
         }
-        // What was another owner's when it was recorded is still theirs to see, though the path may leave by now.
-        if !self.hosted.is_sealed_out_of_sight(&view, path, version).await?
-            && let Some(entry) = own.log.find(path, version).await?
+        if let Some(entry) = own.log.find(path, version).await?
+            && self.is_for(own, &entry, &view).await?
         {
             return Ok(Some(entry));
         }
@@ -188,10 +198,23 @@ impl Gateway {
         };
         let record = Record { path: path.clone(), version: version.clone(), zip: vouched.zip, go_mod: vouched.go_mod };
         let entry = own.append(record.clone(), first_use, actor).await?;
-        // Also where that came about since it was asked for.
-        if entry.record != record && self.hosted.is_sealed_out_of_sight(&view, path, version).await? {
+        // Also where something was sealed since it was looked for.
+        if entry.record != record && !self.is_for(own, &entry, &view).await? {
             return Err(Refusal::Absent(format!("{path} {version} has no record here that is for you")));
         }
         Ok(Some(entry))
+    }
+
+    /// Whether a record is for whoever may see its path, which may leave now: what was an owner's when it was recorded is still theirs.
+    async fn is_for(&self, own: &OwnDatabase, entry: &Entry, view: &View<'_>) -> Result<bool, Refusal> {
+        if own.public.contains_key(&entry.id) {
+            return Ok(true);
+        }
+        let sight = self.hosted.sight_of_seal(view, &entry.record.path, &entry.record.version).await?;
+        // A version is sealed before it is recorded, and stays sealed.
+        if sight == Sight::NoSeal {
+            own.public.insert(entry.id, ());
+        }
+        Ok(sight != Sight::OutOfSight)
     }
 }

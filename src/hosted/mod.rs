@@ -26,7 +26,7 @@ use tracing::Instrument as _;
 pub use packages::{Listing, Sums};
 pub use publish::{Claimed, Published};
 pub use read::{Answer, Read, View};
-pub use record::Recorded;
+pub use record::{Recorded, Sight};
 pub use refusal::{Id, Outside, PublishRefusal, Unpublished};
 pub use retention::expired;
 pub use rules::{Given, NotForOwner, Rules};

@@ -28,6 +28,17 @@ pub enum Recorded {
     Unsealed,
 }
 
+/// Whether what was sealed may be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// Nothing was.
+    NoSeal,
+    /// It may.
+    InSight,
+    /// It may not, or nobody knows whose it was.
+    OutOfSight,
+}
+
 impl Hosted {
     /// What a checksum database says of a version that is in sight. `seal`: one that is there is sealed now, durably, as by reading it.
     /// One that was sealed and deleted has its record all the same, for those who see whose it was then.
@@ -72,13 +83,16 @@ impl Hosted {
         }))
     }
 
-    /// Whether something was ever sealed as this version that is not in sight, whosever the path is now.
+    /// Who may see what was ever sealed as this version, whosever the path is now.
     ///
     /// # Errors
     /// The store's.
-    pub async fn is_sealed_out_of_sight(&self, view: &View<'_>, path: &ModulePath, version: &Version) -> Result<bool, StoreError> {
-        let sealed = self.stores.records.sealed(path, version).await?;
-        Ok(sealed.is_some_and(|sealed| !sealed.owner.as_ref().is_some_and(|owner| view.shows(owner))))
+    pub async fn sight_of_seal(&self, view: &View<'_>, path: &ModulePath, version: &Version) -> Result<Sight, StoreError> {
+        Ok(match self.stores.records.sealed(path, version).await? {
+            None => Sight::NoSeal,
+            Some(sealed) if sealed.owner.as_ref().is_some_and(|owner| view.shows(owner)) => Sight::InSight,
+            Some(_) => Sight::OutOfSight,
+        })
     }
 
     /// Seals a version, durably, and records that it was.

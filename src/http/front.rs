@@ -143,7 +143,7 @@ impl House {
         let sign_in = reached.sign_in();
         let public = Public { cache: cache.clone(), sumdb: sumdb.clone() };
         let hosted = Hosted::new(config, stores.clone(), policy.clone(), audit.clone(), log.clone());
-        let own = log.clone().map(|log| OwnDatabase { log, audit: audit.clone(), metrics: metrics.log.clone() });
+        let own = log.clone().map(|log| OwnDatabase::new(log, audit.clone(), metrics.log.clone()));
         let gateway = Gateway::new(config, hosted, access.clone(), policy.clone(), public, own, sign_in);
         Self { gateway, operations: Arc::new(operations), reached: Arc::new(reached), draining }
     }

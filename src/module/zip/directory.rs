@@ -111,7 +111,9 @@ pub struct Source<R> {
     len: u64,
 }
 
-const BUFFER_BYTES: usize = 64 << 10;
+/// Half a page less than what is read from it is unpacked into: of two buffers that lie one behind the other and begin at the same place in a
+/// page, copying from one to the other waits for itself.
+const BUFFER_BYTES: usize = 62 << 10;
 
 impl<R: Read + Seek> Source<R> {
     /// Takes the length from the end of the reader.
