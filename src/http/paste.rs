@@ -275,6 +275,12 @@ mod tests {
             }
         }
         assert!(home(&reached, &Checksums::Hidden).contains(&no_sumdb("PATTERNS")));
+        let trust = Trust { bundle: "/data/tls/ca-bundle.pem".into(), ca: "/data/tls/ca.pem".into() };
+        let line = "\nexport SSL_CERT_FILE=/data/tls/ca-bundle.pem ";
+        assert!(serving(&reached, Some(&trust), &Checksums::Hidden).contains(line));
+        // Over http there is nothing to trust.
+        let plain = Reached { https: None, ..reached };
+        assert!(!serving(&plain, Some(&trust), &Checksums::Hidden).contains("SSL_CERT_FILE"));
     }
 
     #[test]

@@ -351,7 +351,10 @@ fn a_log_behind_head_path_is_refused_and_one_ahead_brings_it_up_to_date() {
         drop(log);
         assert!(matches!(open(older.path(), Some(&head_path)), Err(OpenError::Behind { found: 5, known: 7, .. })));
         // The older copy went its own way.
-        fill(&open(older.path(), None).unwrap(), "c", 2).await;
+        let another = open(older.path(), None).unwrap();
+        fill(&another, "c", 2).await;
+        let another_seven = another.latest();
+        drop(another);
         assert!(matches!(open(older.path(), Some(&head_path)), Err(OpenError::Fork { .. })));
         fill(&open(older.path(), None).unwrap(), "d", 2).await;
         assert!(matches!(open(older.path(), Some(&head_path)), Err(OpenError::Fork { .. })));
@@ -367,7 +370,15 @@ fn a_log_behind_head_path_is_refused_and_one_ahead_brings_it_up_to_date() {
             assert!(matches!(log.append(record("e", 1)).await, Err(LogError::HeadPath { .. })));
         }
         assert_eq!(log.latest(), at_seven);
+        for (note, told) in
+            [(at_five.note(), "a head of 5 records, and the log has 7"), (another_seven.note(), "another head of 7 records")]
+        {
+            fs::write(&head_path, note).unwrap();
+            let standing = log.standing();
+            assert!(matches!(&standing[..], [one] if one.path == head_path && one.text.contains(told)), "{standing:?}");
+        }
         fs::write(&head_path, at_seven.note()).unwrap();
+        assert_eq!(log.standing(), []);
         fill(&log, "f", 1).await;
         drop(log);
         // Another log's.

@@ -101,6 +101,18 @@ fn a_record_stays_with_whose_it_was_when_the_path_becomes_another_s_or_public() 
 }
 
 #[test]
+fn the_public_database_is_served_though_its_host_is_ours_and_any_other_there_was_given_up() {
+    let upstream = Upstream::start_named("localhost/public", zips::load("modules"), Tree::Complete);
+    let gateway = Gateway::builder().upstream(&upstream).config("[sumdb]\nhost = \"localhost\"\n").start();
+    assert!(key(&gateway).name().starts_with("localhost/"));
+    for (name, status, text) in [("public", 200, "example.net/alpha v1.2.0 h1:"), ("0badcafe", 403, "is not served here any more")] {
+        let answer = gateway.ask("GET", &format!("/sumdb/localhost/{name}/lookup/example.net/alpha@v1.2.0"), &[]);
+        assert_eq!(answer.status, status, "{}", answer.body_text());
+        assert!(answer.body_text().contains(text), "{}", answer.body_text());
+    }
+}
+
+#[test]
 fn the_head_of_a_look_up_gives_nothing_out() {
     let (gateway, _upstream) = world("");
     publish(&gateway, "pub", &module("corp.example.com/open"));
