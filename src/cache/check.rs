@@ -1,8 +1,9 @@
 //! Whether what is kept is what a checksum database says, before it is answered with.
 //!
-//! An entry remembers nothing itself. What remembers is the look-up that was kept as verified (`lookups.rs`), and, until the process
-//! ends, a byte of the index, which says who vouched. So what entered while nothing was verified is checked before it is served again,
-//! what another database or another key vouched for, and what lost its look-up too. Whoever serves a file uses its look-up, so that this is never evicted before the file.
+//! An entry remembers nothing itself. What remembers is the look-up that was kept as verified (`lookups.rs`), and, until the process ends,
+//! a byte of the index, which says who vouched. So what entered while nothing was verified is checked before it is served again, what
+//! another database or another key vouched for, and what lost its look-up too. Whoever serves a file uses its look-up, so that this is
+//! never evicted before the file.
 
 use std::io;
 use std::os::unix::fs::FileExt as _;

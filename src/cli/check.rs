@@ -1,6 +1,6 @@
 //! `modgate check`: settings, data directory, listeners, the limit of file descriptors, the way upstream, keys and certificates, the
-//! gateway's own checksum database, the clock, and what is hosted, all by the settings that a start or a reload would find now; a line a finding. With `--server` no
-//! listener of this machine is tried.
+//! gateway's own checksum database, the clock, and what is hosted, all by the settings that a start or a reload would find now; a line a
+//! finding. With `--server` no listener of this machine is tried.
 
 mod clock;
 mod descriptors;
